@@ -1,0 +1,57 @@
+"""Every AUTOTUNE_* environment variable, read once into one frozen value; each has a twin on the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where autotune keeps and finds what it knows."""
+
+    home: Path
+    """AUTOTUNE_HOME, --home: the data directory. Default: `$XDG_DATA_HOME/autotune`, or `~/.local/share/autotune`."""
+    database: str
+    """AUTOTUNE_DATABASE, --database: a SQLAlchemy URL. Default: SQLite in the data directory."""
+    snapshot_path: tuple[Path, ...]
+    """AUTOTUNE_SNAPSHOT_PATH, --snapshot-path: folders of snapshots that are looked at before the user's own."""
+    executor: str
+    """AUTOTUNE_EXECUTOR, --executor. Default: `local`."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read the variables; `environment` defaults to this process's own."""
+        env = os.environ if environment is None else environment
+        home = Path(env.get("AUTOTUNE_HOME") or default_home(env)).expanduser()
+        folders = (env.get("AUTOTUNE_SNAPSHOT_PATH") or "").split(os.pathsep)
+        return cls(
+            home=home,
+            database=env.get("AUTOTUNE_DATABASE") or _database_in(home),
+            snapshot_path=tuple(Path(folder).expanduser() for folder in folders if folder),
+            executor=env.get("AUTOTUNE_EXECUTOR") or "local",
+        )
+
+    def at(self, home: Path) -> Self:
+        """The same with another data directory; a database that was named explicitly stays."""
+        own = _database_in(self.home)
+        database = _database_in(home) if self.database == own else self.database
+        return replace(self, home=home, database=database)
+
+    @property
+    def snapshots(self) -> Path:
+        """The user's own snapshots, one file per SKU and workload."""
+        return self.home / "snapshots"
+
+
+def default_home(env: Mapping[str, str]) -> Path:
+    """The data directory by the XDG base directory specification."""
+    base = env.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path("~/.local/share").expanduser()) / "autotune"
+
+
+def _database_in(home: Path) -> str:
+    return f"sqlite:///{home / 'autotune.db'}"

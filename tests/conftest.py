@@ -1,0 +1,13 @@
+"""Fixtures that every test shares: a data directory of its own."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """No test reads or writes the user's own data."""
+    folder = tmp_path / "home"
+    for name in ("AUTOTUNE_DATABASE", "AUTOTUNE_SNAPSHOT_PATH", "AUTOTUNE_EXECUTOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AUTOTUNE_HOME", str(folder))
+    return folder
