@@ -55,7 +55,7 @@ class FrozenMapping(dict[str, Scalar]):
             raise AttributeError(f"{type(self).__name__} has no {name!r}; it has {have}") from None
 
     def __hash__(self) -> int:  # type: ignore[override]
-        return hash(self.text)
+        return hash(frozenset(self.items()))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.items())})"
