@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as type checkers know it; typing itself is half of what this import would cost
 if TYPE_CHECKING:
+    from typing import Any
+
     from autotune.errors import AutotuneError as AutotuneError
     from autotune.errors import NoTunedConfig as NoTunedConfig
     from autotune.errors import UserError as UserError

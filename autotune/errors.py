@@ -3,6 +3,7 @@
     AutotuneError
     ├── UserError            something to mend: the message says what was found, what was expected, what to do next
     │   ├── WorkloadError    a workload file, its declaration, or the problem that was asked for
+    │   │   └── WorkloadChanged  its source is no longer the version that a study is about
     │   ├── SpaceError       a search space, a parameter, a constraint, a configuration
     │   ├── DeviceError      no such device, or it cannot be used
     │   ├── SnapshotError    a snapshot that cannot be read or written
@@ -28,6 +29,10 @@ class UserError(AutotuneError):
 
 class WorkloadError(UserError):
     """A workload file, its declaration, or the problem asked for."""
+
+
+class WorkloadChanged(WorkloadError):
+    """The file of a workload is no longer the version that is asked for."""
 
 
 class SpaceError(UserError):

@@ -49,8 +49,13 @@ class Settings:
 
 def default_home(env: Mapping[str, str]) -> Path:
     """The data directory by the XDG base directory specification."""
-    base = env.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path("~/.local/share").expanduser()) / "autotune"
+    if base := env.get("XDG_DATA_HOME"):
+        return Path(base) / "autotune"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a container without HOME and an entry for its user: lookups there go on to other folders
+        home = Path("/nonexistent")
+    return home / ".local/share/autotune"
 
 
 def _database_in(home: Path) -> str:

@@ -64,7 +64,9 @@ class FrozenMapping(dict[str, Scalar]):
         return type(self), (dict(self),)
 
     def _frozen(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} never changes; make a new one: {type(self).__name__}(old, name=value)")
+        raise TypeError(
+            f"a {type(self).__name__} never changes; make a new one: {type(self).__name__}(old, name=value)"
+        )
 
     __setitem__ = __delitem__ = __setattr__ = __delattr__ = _frozen
     update = pop = popitem = setdefault = clear = __ior__ = _frozen  # type: ignore[assignment]
@@ -91,7 +93,8 @@ def to_scalar(name: str, value: Any) -> Scalar:
         return value
     for plain in (str, int, float):
         if isinstance(value, plain):
-            return plain(value)  # an enum or NumPy subclass becomes the plain type
+            # An enum or NumPy subclass becomes the plain type; str() of an enum would be its name.
+            return str.__str__(value) if plain is str else plain(value)
     kind = type(value)
     if any(base.__name__ == "dtype" for base in kind.__mro__):  # torch.bfloat16, numpy.dtype('float32')
         return str(value).removeprefix("torch.")
@@ -107,14 +110,20 @@ def _check_name(name: str, kind: str) -> None:
     if not isinstance(name, str) or not name.isidentifier():
         raise UserError(f"{name!r} cannot name a value of a {kind}: it must be a Python identifier.")
     if name in RESERVED_NAMES:
-        raise UserError(f"{name!r} cannot name a value of a {kind}: it would hide the mapping's own; call it '{name}_'.")
+        raise UserError(
+            f"{name!r} cannot name a value of a {kind}: it would hide the mapping's own; call it '{name}_'."
+        )
 
 
 def _scalar_text(value: Scalar) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        bare = _BARE.match(value) and value == value.strip() and not isinstance(_parse_scalar(value), (bool, float, type(None)))
+        bare = (
+            _BARE.match(value)
+            and value == value.strip()
+            and not isinstance(_parse_scalar(value), (bool, float, type(None)))
+        )
         return value if bare else json.dumps(value)
     return repr(value)
 
@@ -140,7 +149,9 @@ def _split(text: str) -> list[str]:
 def _parse_pair(pair: str, text: str) -> tuple[str, Scalar]:
     name, equals, value = pair.partition("=")
     if not equals or not name.strip() or not value.strip():
-        raise UserError(f"cannot read {pair.strip()!r} in {text!r}; expected name=value pairs such as m=16,dtype=bfloat16.")
+        raise UserError(
+            f"cannot read {pair.strip()!r} in {text!r}; expected name=value pairs such as m=16,dtype=bfloat16."
+        )
     try:
         return name.strip(), _parse_scalar(value.strip())
     except ValueError as error:

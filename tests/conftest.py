@@ -2,6 +2,8 @@
 
 import pytest
 
+from autotune.lookup import refresh
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
@@ -10,4 +12,5 @@ def home(tmp_path, monkeypatch):
     for name in ("AUTOTUNE_DATABASE", "AUTOTUNE_SNAPSHOT_PATH", "AUTOTUNE_EXECUTOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AUTOTUNE_HOME", str(folder))
+    refresh()  # lookups are remembered for the life of a process
     return folder
