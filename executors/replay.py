@@ -1,0 +1,90 @@
+"""ReplayExecutor: answers trials from a recording, at once and without a device; recordings live in `recording`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from autotune.device import Device, select
+from autotune.errors import DeviceError, ExecutorError, UserError
+from autotune.executor import ExecutorOptions
+from autotune.measurement import Outcome
+from autotune.trial import Trial
+
+from .recording import Recording, load
+
+
+class ReplayExecutor:
+    """Gives for each trial what was recorded for its configuration; one that was not recorded is INVALID.
+
+    The options' argument is the path of the recording, unless a Recording itself is given. slots: how many trials a
+    study shall hold at once. A trial of another workload or problem is a mistake that spoils a whole study, so `submit`
+    raises UserError; the workload's version may differ, since a recording is replayed to work on the workload.
+    """
+
+    def __init__(
+        self, options: ExecutorOptions | None = None, *, recording: Recording | None = None, slots: int = 1
+    ) -> None:
+        options = options or ExecutorOptions()
+        self._recording = recording or _load(options.argument)
+        device, count = self._recording.device, max(1, self._recording.gpus)
+        self._devices = select([replace(device, index=index) for index in range(count)], options.device)
+        self._slots = slots
+        self._closed = False
+
+    @property
+    def recording(self) -> Recording:
+        """What is replayed."""
+        return self._recording
+
+    def devices(self) -> Sequence[Device]:
+        """The recorded device, as often as a trial needs it."""
+        return self._devices
+
+    def slots(self, sku: str) -> int:
+        """As many as it was made with on the recorded SKU, none on another."""
+        return self._slots if sku == self._recording.sku else 0
+
+    def submit(self, trial: Trial) -> Future[Outcome]:
+        """A Future that is done already."""
+        if self._closed:
+            raise ExecutorError("the executor is closed; make a new one.")
+        self._check(trial)
+        future: Future[Outcome] = Future()
+        future.set_result(self._recording.outcome(trial.config))
+        return future
+
+    def close(self) -> None:
+        """Nothing runs, so there is nothing to stop."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check(self, trial: Trial) -> None:
+        held = self._recording
+        if trial.workload.name != held.name or trial.problem != held.problem:
+            asked, there = (
+                f"{name} {problem.text}".rstrip()
+                for name, problem in ((trial.workload.name, trial.problem), (held.name, held.problem))
+            )
+            words = ["--workload", held.name, *(["--problem", held.problem.text] if held.problem else [])]
+            raise UserError(f"{held.path} holds {there}, not {asked}; tune that alone: {shlex.join(words)}")
+        if trial.sku != held.sku:
+            raise DeviceError(f"{held.path} was recorded on {held.sku}, not on {trial.sku}.")
+
+
+def _load(argument: str | None) -> Recording:
+    if not argument:
+        raise UserError("replay needs a recording; name its file: --executor replay:FILE.json.")
+    return load(Path(argument))

@@ -1,0 +1,152 @@
+"""The isolated process: performs one trial at a time and reports over a socket; process.py starts and kills it."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from autotune.bench import must_replace, perform
+from autotune.device import Device
+from autotune.errors import UserError, WorkloadChanged
+from autotune.measurement import Failure, FailureKind, Outcome
+from autotune.trial import Trial, WorkloadReference
+from autotune.workload import Workload, load_one
+
+OUT_OF_REACH = 900
+"""Descriptors of ours are moved up here: what closes "all descriptors" usually stops at 256 or so."""
+DUMP_SIGNAL = signal.SIGUSR1
+"""Prints where the main thread stands, even while native code holds the interpreter's lock."""
+DUMP_ENDS = b" in <module>\n"
+"""The last line of that."""
+CHANNEL_CLOSED = 97
+"""The exit code where a message cannot be sent: the workload closed the socket, or the parent is gone."""
+
+
+def main(messages: int, lifeline: int) -> NoReturn:
+    """Serve trials until the parent closes its end.
+
+    messages: a socket, one JSON document per line. lifeline: a pipe whose other end the parent alone holds.
+    """
+    _die_with_parent(_out_of_reach(lifeline))
+    _yield_memory_first()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    errors = open(_out_of_reach(os.dup(2)), "w", closefd=False)  # noqa: SIM115 - open for good, also when fd 2 is closed
+    faulthandler.enable(errors, all_threads=False)
+    faulthandler.register(DUMP_SIGNAL, errors, all_threads=False)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # or a crash loses what was printed
+    Worker(Channel(_out_of_reach(messages))).serve()
+    os._exit(0)  # whatever the workload registered to run at exit would only delay the next one
+
+
+class Worker:
+    """Answers trials, keeping the workloads that it has loaded."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._loaded: dict[WorkloadReference, Workload] = {}
+        self._folder = Path.cwd()
+
+    def serve(self) -> None:
+        """Answer every request in turn."""
+        for request in self._channel:
+            answer = self._answer(Trial.from_json(request["trial"]), Device(**request["device"]))
+            damaged = not self._mend()
+            self._channel.send({**answer, "replace": answer.get("replace", False) or damaged})
+
+    def _answer(self, trial: Trial, device: Device) -> dict[str, Any]:
+        self._on_phase("load")
+        try:
+            workload = self._load(trial.workload)
+        except WorkloadChanged as error:
+            return {"changed": str(error)}
+        except UserError as error:
+            failure = Failure(kind=FailureKind.RUNTIME, message=str(error), phase="load")
+            return {"outcome": failure.to_json()}
+        outcome = self._perform(workload, trial, device)
+        return {"outcome": outcome.to_json(), "replace": must_replace(outcome)}
+
+    def _perform(self, workload: Workload, trial: Trial, device: Device) -> Outcome:
+        try:
+            return perform(workload, trial, device, self._on_phase)
+        except KeyboardInterrupt:  # SIGINT is ignored here, so the workload raised it
+            return Failure(kind=FailureKind.RUNTIME, message="it raised KeyboardInterrupt; raise an Exception instead.")
+
+    def _load(self, reference: WorkloadReference) -> Workload:
+        if reference not in self._loaded:
+            self._loaded[reference] = load_one(reference)
+        return self._loaded[reference]
+
+    def _on_phase(self, name: str) -> None:
+        self._channel.send({"phase": name})
+
+    def _mend(self) -> bool:
+        """Undo what a trial may have done to the process's folder and output; False where that is not possible."""
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        try:
+            os.chdir(self._folder)
+            for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+                os.fstat(descriptor)
+                if stream:
+                    stream.flush()
+        except (OSError, ValueError):
+            return False
+        return True
+
+
+class Channel:
+    """JSON documents over a socket, one per line."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._owner = os.getpid()
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Ends the process where there is no way to send, and one that a workload forked and forgot to end."""
+        if os.getpid() != self._owner:
+            os._exit(1)
+        try:
+            self._socket.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            os._exit(CHANNEL_CLOSED)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with self._socket.makefile("rb") as lines:
+            yield from map(json.loads, lines)
+
+
+def _out_of_reach(descriptor: int) -> int:
+    """The descriptor moved to a high number, and closed in programs that are started from here."""
+    floor = min(OUT_OF_REACH, os.sysconf("SC_OPEN_MAX") - 8)
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, floor)
+    os.close(descriptor)
+    return moved
+
+
+def _die_with_parent(lifeline: int) -> None:
+    """Have the kernel kill this process group once the parent is gone.
+
+    The kernel itself sends the signal when the other end of the pipe closes: it needs no thread, which could not run
+    while native code holds the interpreter's lock, and it reaches the processes that a workload started, which the
+    parent-death signal of prctl would leave behind.
+    """
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:  # it was gone already, and the kernel signals only a change
+        os.killpg(0, signal.SIGKILL)
+
+
+def _yield_memory_first() -> None:
+    """Let the kernel choose this process, not the study, when the host's memory runs out."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
