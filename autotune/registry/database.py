@@ -1,0 +1,174 @@
+"""Database: one engine, its transactions and its schema; what is asked of it is in `registry`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
+
+import autotune
+from autotune.errors import RegistryError
+from autotune.registry import faults
+from autotune.registry.tables import HEAD, metadata, tuned_configs
+
+BUSY_TIMEOUT_S = 30
+
+_EXPECTED = "expected sqlite:////absolute/path.db or postgresql://user@host/name"
+_MIGRATION = 0x6175746F74756E65  # "autotune": the advisory lock under which a PostgreSQL database is migrated
+_SECRET = ("password", "sslpassword")
+_WRITES = "autotune_writes"
+
+
+class Database:
+    """A SQLite file, SQLite in memory, or PostgreSQL; opened with the current schema."""
+
+    def __init__(self, url: str) -> None:
+        self._url = _parsed(url)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        self.path = _path(self._url) if self.is_sqlite else None
+        shown = self._url.set(drivername=self._url.get_backend_name()).difference_update_query(_SECRET)
+        self.where = str(self.path or shown.render_as_string(hide_password=True))
+        if self.path is not None:
+            faults.make_folder(self.path.parent)
+        self._turn = threading.RLock()
+        with faults.translated(self.where):
+            self.engine = self._create_engine()
+            try:
+                self._prepare()
+            except BaseException:
+                self.close()
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection in a transaction: all that it reads is of one moment."""
+        with faults.translated(self.where), self._turn, self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection in a transaction that is committed at the end; an exception rolls it back."""
+        with faults.translated(self.where), self._turn, self._writer.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    @property
+    def _writer(self) -> Engine:
+        return self.engine.execution_options(**{_WRITES: True})
+
+    def _create_engine(self) -> Engine:
+        if not self.is_sqlite:
+            arguments = {"application_name": f"autotune, process {os.getpid()},", "connect_timeout": 10}
+            return create_engine(self._url, pool_pre_ping=True, connect_args=arguments)
+        if self.path is None:  # a second connection would be a second database
+            engine = create_engine(self._url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+        else:
+            engine = create_engine(self._url.set(database=str(self.path)), connect_args={"timeout": BUSY_TIMEOUT_S})
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    def _prepare(self) -> None:
+        """Make the schema current; alembic is imported only where it is not."""
+        with self.engine.begin() as connection:
+            if _revision(connection) == HEAD:
+                return
+            self._check_ours(connection)
+        with self._alone(), self._writer.connect() as connection:
+            self._pragma(connection, "journal_mode=WAL")
+            self._pragma(connection, "foreign_keys=OFF")  # altering a table drops and renames it
+            try:
+                with connection.begin():
+                    self._migrate(connection)
+            finally:
+                self._pragma(connection, "foreign_keys=ON")
+
+    def _check_ours(self, connection: Connection) -> None:
+        from autotune.registry import migrations
+
+        revision, tables = _revision(connection), set(inspect(connection).get_table_names())
+        strange = revision is not None and revision not in migrations.known_revisions()
+        if strange and tuned_configs.name in tables:
+            raise RegistryError(
+                f"{self.where} is from a newer version: its schema is {revision}, and autotune {autotune.__version__} "
+                f"knows up to {HEAD}; upgrade with `pip install -U gpu-autotune`."
+            )
+        if strange or (revision is None and tables & metadata.tables.keys()):
+            raise RegistryError(f"{self.where} holds another program's tables; {faults.ELSEWHERE}.")
+
+    def _migrate(self, connection: Connection) -> None:
+        from autotune.registry import migrations
+
+        if not self.is_sqlite:  # SQLite has one writer at a time anyway
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION})
+        self._check_ours(connection)  # again: another process may have been quicker
+        migrations.upgrade(connection)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Of several processes that open a new file at once, one makes it: the switch to WAL waits for no lock."""
+        if self.path is None:
+            yield
+            return
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):  # not every network file system locks a folder
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+    def _pragma(self, connection: Connection, pragma: str) -> None:
+        """Outside of any transaction, where alone these two have an effect."""
+        raw = connection.connection.driver_connection
+        if isinstance(raw, sqlite3.Connection):
+            raw.execute(f"PRAGMA {pragma}")
+
+
+def _revision(connection: Connection) -> str | None:
+    """Of the schema that is there; None where there is none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def _parsed(url: str) -> URL:
+    """The URL with the driver that we install; nothing of it is repeated in an error, it may hold a password."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise RegistryError(f"the database is not given by a URL; {_EXPECTED}.") from None
+    if parsed.drivername in ("postgres", "postgresql"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise RegistryError(f"autotune cannot use a database of {parsed.drivername}://…; {_EXPECTED}.")
+    return parsed
+
+
+def _path(url: URL) -> Path | None:
+    """Of a SQLite file; None in memory."""
+    return None if url.database in (None, "", ":memory:") else Path(str(url.database)).expanduser().absolute()
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # we begin our transactions: by itself the driver begins too late for a reader
+    connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: safe against a kill; a power cut costs the last ones
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # One that began as a reader cannot wait for another writer: SQLite fails it at once.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
