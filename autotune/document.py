@@ -1,0 +1,113 @@
+"""Documents: studies and results as plain JSON, for machines and for replay; what people are shown is in `report`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from autotune.measurement import Measurement
+from autotune.objective import Objective
+from autotune.registry.records import RecordedTrial, StudyRecord
+from autotune.roofline import peak_shares
+from autotune.study import StudyResult
+from autotune.tuned_config import TunedConfig
+
+RESULTS_SCHEMA = "autotune-results/1"
+STUDY_SCHEMA = "autotune-study/1"
+
+
+def results_document(results: Sequence[StudyResult]) -> dict[str, Any]:
+    """What `autotune study --json` prints."""
+    return {"schema": RESULTS_SCHEMA, "studies": [result_document(result) for result in results]}
+
+
+def result_document(result: StudyResult) -> dict[str, Any]:
+    """A study's result as plain values for JSON."""
+    progress, plan = result.progress, result.progress.plan
+    best, default = progress.best, progress.default
+    medians = _medians(best)
+    return {
+        "study": result.study_id,
+        "state": result.state,
+        "workload": plan.workload.name,
+        "version": plan.workload.version,
+        "problem": plan.problem,
+        "sku": plan.device.sku,
+        "device": plan.device.to_json(),
+        "toolchain": dict(plan.key.toolchain),
+        "objective": plan.workload.objective.text,
+        "effort": plan.effort.value,
+        "valid_configs": progress.valid_size,
+        "trials": len(progress.trials),
+        "measured_now": progress.measured_now,
+        "failures": {kind.value: count for kind, count in progress.failures.items()},
+        "elapsed_s": round(progress.elapsed_s, 3),
+        "default": {"config": progress.default_config, "value": plan.value(default), "metrics": _medians(default)},
+        "best": {"config": best.config, "value": plan.value(best), "metrics": medians} if best else None,
+        "speedup": progress.speedup,
+        "peak_shares": peak_shares(plan.workload, plan.problem, plan.device, medians),
+        "tuned": result.tuned.to_json() if result.tuned else None,
+    }
+
+
+def study_document(study: StudyRecord, trials: Sequence[RecordedTrial]) -> dict[str, Any]:
+    """One recorded study with all its trials, in the form that `--executor replay:FILE` reads."""
+    key, objective = study.key, Objective.parse(study.key.objective)
+    names = dict.fromkeys(name for trial in trials for name in trial.config)
+    values = {name: list(dict.fromkeys(t.config[name] for t in trials if name in t.config)) for name in names}
+    return {
+        "schema": STUDY_SCHEMA,
+        "study": study.id,
+        "workload": key.workload,
+        "version": key.version,
+        "problem": key.problem,
+        "sku": key.sku,
+        "device": study.device,
+        "toolchain": dict(key.toolchain),
+        "objective": {
+            "metric": objective.metric,
+            "direction": objective.direction,
+            "subject_to": dict(objective.subject_to),
+        },
+        "parameters": values,
+        "trials": [
+            {
+                "number": trial.number,
+                "origin": trial.origin,
+                "finished_at": trial.finished_at,
+                "config": trial.config,
+                "outcome": trial.outcome.to_json(),
+            }
+            for trial in trials
+        ],
+    }
+
+
+def study_row(study: StudyRecord) -> dict[str, Any]:
+    """One study without its trials: what `autotune show --studies --json` lists."""
+    key = study.key
+    return {
+        "study": study.id,
+        "workload": key.workload,
+        "version": key.version,
+        "problem": key.problem,
+        "sku": key.sku,
+        "gpus": key.gpus,
+        "objective": key.objective,
+        "effort": key.effort,
+        "toolchain": dict(key.toolchain),
+        "state": study.state,
+        "trials": study.trials,
+        "failures": study.failures,
+        "elapsed_s": study.elapsed_s,
+        "updated_at": study.updated_at,
+    }
+
+
+def tuned_row(tuned: TunedConfig, superseded_at: str | None) -> dict[str, Any]:
+    """One winner: what `autotune show --json` lists."""
+    return {**tuned.to_json(), "superseded_at": superseded_at}
+
+
+def _medians(trial: RecordedTrial | None) -> dict[str, float]:
+    return trial.outcome.medians if trial and isinstance(trial.outcome, Measurement) else {}

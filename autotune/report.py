@@ -1,0 +1,219 @@
+"""Report: what is shown of studies while they run; its tables are in `tables`, its JSON in `document`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from autotune.document import results_document
+from autotune.measurement import Failure, FailureKind
+from autotune.plan import Plan
+from autotune.progress import Progress
+from autotune.registry.records import RecordedTrial
+from autotune.study import StudyResult
+from autotune.tables import ratio_text, results_table, value_text, verdict
+
+
+class Reporter(Protocol):
+    """Watches studies; a context manager around all of one run's."""
+
+    def begin(self, plan: Plan, valid_size: int, exact: bool) -> None:
+        """A study starts."""
+
+    def watch(self, progress: Progress, trial: RecordedTrial | None) -> None:
+        """A trial ended, or time passed."""
+
+    def end(self, results: Sequence[StudyResult]) -> None:
+        """All studies of the run are over."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the terminal back."""
+
+
+class PlainReporter:
+    """One line per trial: for logs, pipes and terminals without control codes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._told = console, set[tuple[str, FailureKind]]()
+
+    def begin(self, plan: Plan, valid_size: int, exact: bool) -> None:
+        self._console.print(_title(plan, valid_size, exact), highlight=False, soft_wrap=True)
+
+    def watch(self, progress: Progress, trial: RecordedTrial | None) -> None:
+        if trial is None:
+            return
+        planned = progress.plan.budget.trials
+        count = f"[{len(progress.trials)}/{planned}]" if planned else f"[{len(progress.trials)}]"
+        line = Text.assemble((f"{count:>9} ", "dim"), *_trial_line(progress, trial), f"  {trial.config.text}")
+        self._console.print(line, soft_wrap=True)
+        for explanation in self._explain(progress.plan, trial):
+            self._console.print(explanation, soft_wrap=True)
+
+    def end(self, results: Sequence[StudyResult]) -> None:
+        for result in results:
+            note = _note(result)
+            if note:
+                self._console.print(note, highlight=False, soft_wrap=True)
+        self._console.print(results_table(results))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def _explain(self, plan: Plan, trial: RecordedTrial) -> list[Text]:
+        """The first failure of each kind in full, with the command that repeats it."""
+        outcome = trial.outcome
+        if not isinstance(outcome, Failure) or (plan.key.digest, outcome.kind) in self._told:
+            return []
+        self._told.add((plan.key.digest, outcome.kind))
+        return [
+            Text(f"{'':10}{outcome.message}", "yellow"),
+            Text(f"{'':10}repeat it: {plan.trial(trial.config).command}", "dim"),
+        ]
+
+
+class LiveReporter(PlainReporter):
+    """A display that is redrawn in place: progress, the best against the default, rate, time left, failures."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._live = Live(console=console, refresh_per_second=8, transient=True)
+
+    def watch(self, progress: Progress, trial: RecordedTrial | None) -> None:
+        self._live.update(_panel(progress))
+        if trial is not None:
+            for explanation in self._explain(progress.plan, trial):
+                self._live.console.print(explanation, soft_wrap=True)
+
+    def end(self, results: Sequence[StudyResult]) -> None:
+        self._live.stop()
+        super().end(results)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+
+class JsonReporter:
+    """Says nothing until the end, then one JSON document on standard output."""
+
+    def begin(self, plan: Plan, valid_size: int, exact: bool) -> None: ...
+
+    def watch(self, progress: Progress, trial: RecordedTrial | None) -> None: ...
+
+    def end(self, results: Sequence[StudyResult]) -> None:
+        print(json.dumps(results_document(results), indent=1))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def reporter(*, as_json: bool) -> Reporter:
+    """The reporter that suits where the output goes."""
+    if as_json:
+        return JsonReporter()
+    console = stdout()
+    return LiveReporter(console) if console.is_terminal and not console.is_dumb_terminal else PlainReporter(console)
+
+
+def stdout() -> Console:
+    """Where tables go; as wide as they need where it is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 200)
+
+
+def _title(plan: Plan, valid_size: int, exact: bool) -> Text:
+    problem = f" {plan.problem.text}" if plan.problem else ""
+    about = "" if exact else "about "
+    return Text.assemble(
+        (plan.workload.name, "bold"),
+        f"{problem} on {plan.device.sku}: {plan.workload.objective.text}; {about}{valid_size:,} valid configurations",
+    )
+
+
+def _panel(progress: Progress) -> Group:
+    plan, done, planned = progress.plan, len(progress.trials), progress.plan.budget.trials
+    rate = progress.measured_now / progress.elapsed_now_s if progress.elapsed_now_s else 0.0
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(
+        Text(plan.workload.name, "bold"),
+        ProgressBar(total=planned, completed=done, width=40, pulse=planned is None),
+        Text(f"{done}/{planned}" if planned else str(done)),
+        Text(f"{rate:.1f} trials/s" if rate >= 1 else f"{60 * rate:.0f} trials/min"),
+        Text(_left(progress, rate), "dim"),
+    )
+    best, metric = progress.best, plan.workload.objective.metric
+    lines = [Text(f"{plan.problem.text or plan.workload.description} on {plan.device.sku}", "dim"), grid]
+    if best:
+        lines.append(
+            Text.assemble(
+                ("best    ", "dim"),
+                (f"{metric} {value_text(plan.value(best))}", "bold green"),
+                f"  {ratio_text(progress.speedup)} the default's {value_text(plan.value(progress.default))}  {best.config.text}",
+            )
+        )
+    if progress.failures:
+        counts = ", ".join(f"{count} {kind.value}" for kind, count in progress.failures.most_common())
+        lines.append(Text.assemble(("failed  ", "dim"), (counts, "yellow")))
+    return Group(*lines)
+
+
+def _left(progress: Progress, rate: float) -> str:
+    """The time until the budget is spent, as far as it can be told."""
+    budget, left_s = progress.plan.budget, list[float]()
+    if budget.trials is not None and rate:
+        left_s.append(max(0, budget.trials - len(progress.trials)) / rate)
+    if budget.seconds is not None:
+        left_s.append(max(0.0, budget.seconds - progress.elapsed_s))
+    if not left_s:
+        return ""
+    minutes, seconds = divmod(round(min(left_s)), 60)
+    return f"{minutes}:{seconds:02d} left"
+
+
+def _trial_line(progress: Progress, trial: RecordedTrial) -> list[tuple[str, str]]:
+    plan, metric = progress.plan, progress.plan.workload.objective.metric
+    if isinstance(trial.outcome, Failure):
+        return [(f"{'failed: ' + trial.outcome.kind.value:32}", "yellow")]
+    style = "bold green" if trial is progress.best else ""
+    judged = verdict(plan.workload.objective, trial)
+    note = "default" if trial.origin == "default" else ratio_text(plan.speedup(trial, over=progress.default))
+    return [
+        (f"{metric} {value_text(plan.value(trial)):>9} ", style),
+        (f"{note if judged == 'ok' else judged:<12}", "" if judged == "ok" else "yellow"),
+    ]
+
+
+def _note(result: StudyResult) -> Text | None:
+    """What the table cannot say: interrupted, nothing to do, nothing within the bounds, the default stays."""
+    progress, plan = result.progress, result.progress.plan
+    name = f"{plan.workload.name} {plan.problem.text}".strip()
+    if result.state == "interrupted":
+        return Text(f"{name}: interrupted after {len(progress.trials)} trials; the same command goes on.", "yellow")
+    if progress.best is None:
+        measured = len(progress.trials) - sum(progress.failures.values())
+        why = f"{measured} measured ones break its bounds" if measured else "every trial failed"
+        return Text(f"{name}: no configuration to recommend, {why}.", "bold red")
+    if result.tuned is not None and result.tuned.is_default:
+        return Text(f"{name}: nothing is clearly faster than the default, which stays.", "yellow")
+    if progress.measured_now == 0:
+        return Text(f"{name}: all {len(progress.trials)} trials were recorded before; raise --trials to search on.")
+    return None

@@ -1,0 +1,220 @@
+"""Study: the loop that tunes one workload for one problem on one SKU; it knows neither Optuna, SQL nor the terminal."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from autotune import selection, snapshot
+from autotune.executor import Executor
+from autotune.lookup import refresh
+from autotune.measurement import Failure, FailureKind, Measurement, Outcome
+from autotune.plan import Plan
+from autotune.progress import Progress, Watch
+from autotune.registry import RecordedTrial, Registry
+from autotune.sampler import Proposal, Sampler
+from autotune.tuned_config import TunedConfig
+from autotune.valid_set import ValidSet
+from autotune.values import Config
+
+LOST_RETRIES = 2
+"""How often a configuration is tried again after the infrastructure failed under it."""
+PLATEAU_GAIN = 0.01
+"""An improvement of the best by less than this share does not end a plateau."""
+TICK_S = 0.25
+"""How often the watcher hears of time passing while no trial ends."""
+MOST_SEEDS = 8
+
+State = Literal["running", "complete", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyResult:
+    """A finished or interrupted study."""
+
+    study_id: int
+    progress: Progress
+    state: State
+    tuned: TunedConfig | None
+    """What was promoted: the winner, or the default where nothing beats it; None where nothing could be."""
+
+
+class Study:
+    """Tunes one workload for one problem on one SKU; the same plan resumes where an earlier run stopped."""
+
+    def __init__(
+        self, plan: Plan, executor: Executor, registry: Registry, snapshots: Path | None, watch: Watch = lambda *_: None
+    ) -> None:
+        self._plan, self._executor, self._registry = plan, executor, registry
+        self._snapshots, self._watch = snapshots, watch
+        self._valid = plan.workload.space.bind(plan.problem, plan.device)
+        self._sampler = Sampler(self._valid, plan.workload.objective, name=plan.sampler, seed=plan.seed)
+        self._trials: list[RecordedTrial] = []
+        self._default: RecordedTrial | None = None
+        self._best: RecordedTrial | None = None
+        self._since_improvement = 0
+        self._lost: Counter[Config] = Counter()
+        self._running: dict[Future[Outcome], Proposal] = {}
+        self._resumed, self._elapsed_before_s, self._started_s = 0, 0.0, time.monotonic()
+
+    @property
+    def valid(self) -> ValidSet:
+        """The configurations that it searches."""
+        return self._valid
+
+    def run(self) -> StudyResult:
+        """Search until the budget is spent, then promote the winner.
+
+        On KeyboardInterrupt the study is left as it stands, the winner so far is promoted, and the state says so.
+        """
+        plan = self._plan
+        record = self._registry.study(
+            plan.key,
+            path=plan.workload.path,
+            device=plan.device,
+            default_config=self._valid.default,
+            seed=plan.seed,
+            sampler=plan.sampler,
+        )
+        with self._registry.claim(record.id):
+            self._resume(record.id, record.elapsed_s)
+            state: State = "interrupted"
+            try:
+                self._search(record.id)
+                state = "complete"
+            except KeyboardInterrupt:
+                self._withdraw()
+            finally:
+                self._registry.close_study(record.id, state, self._elapsed_s)
+            tuned = self._promote(record.id)
+        return StudyResult(study_id=record.id, progress=self.progress, state=state, tuned=tuned)
+
+    @property
+    def progress(self) -> Progress:
+        """Where the study stands now."""
+        now_s = time.monotonic() - self._started_s
+        return Progress(
+            plan=self._plan,
+            trials=tuple(self._trials),
+            running=len(self._running),
+            measured_now=len(self._trials) - self._resumed,
+            elapsed_s=self._elapsed_before_s + now_s,
+            elapsed_now_s=now_s,
+            default=self._default,
+            best=self._best,
+            default_config=self._valid.default,
+            valid_size=self._valid.size,
+        )
+
+    def _search(self, study_id: int) -> None:
+        """THE loop: ask, submit, wait, record, tell."""
+        while True:
+            for proposal in self._proposals():
+                self._running[self._executor.submit(self._plan.trial(proposal.config))] = proposal
+            if not self._running:
+                return
+            done, _ = wait(self._running, timeout=TICK_S, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._conclude(study_id, self._running.pop(future), future.result())
+            if not done:
+                self._watch(self.progress, None)
+
+    def _proposals(self) -> Iterator[Proposal]:
+        """New proposals while the budget lasts and the executor has room."""
+        while len(self._running) < self._executor.slots(self._plan.device.sku) and self._budget_left():
+            proposal = self._sampler.ask()
+            if proposal is None:
+                return
+            yield proposal
+
+    def _conclude(self, study_id: int, proposal: Proposal, outcome: Outcome) -> None:
+        """Record first, so that a kill right after loses nothing; then learn. A lost trial is run again."""
+        if isinstance(outcome, Failure) and outcome.kind is FailureKind.LOST:
+            self._lost[proposal.config] += 1
+            if self._lost[proposal.config] <= LOST_RETRIES:
+                self._running[self._executor.submit(self._plan.trial(proposal.config))] = proposal
+                return
+        trial = RecordedTrial(
+            number=len(self._trials),
+            config=proposal.config,
+            outcome=outcome,
+            origin=proposal.origin,
+            finished_at=_now(),
+        )
+        self._registry.record(study_id, trial)
+        self._sampler.tell(proposal, outcome)
+        self._note(trial)
+        self._watch(self.progress, trial)
+
+    def _resume(self, study_id: int, elapsed_s: float) -> None:
+        """Learn what earlier runs recorded; queue the default and the seeds in front of the search."""
+        for trial in self._registry.trials(study_id):
+            self._sampler.remember(trial.config, trial.origin, trial.outcome)
+            self._note(trial)
+        self._resumed = len(self._trials)
+        # A killed run did not write its time; its trials took at least this.
+        self._elapsed_before_s = max(elapsed_s, sum(t.outcome.elapsed_s for t in self._trials))
+        self._sampler.enqueue([self._valid.default], "default")
+        self._sampler.enqueue(self._seeds(), "seed")
+        self._started_s = time.monotonic()
+
+    def _seeds(self) -> list[Config]:
+        """The incumbent, then the winners for other problems and SKUs, where they are valid here."""
+        plan = self._plan
+        incumbent = self._registry.current(plan.workload.name, plan.device.sku, plan.problem)
+        siblings = self._registry.siblings(plan.workload.name, problem=plan.problem, sku=plan.device.sku)
+        configs = dict.fromkeys(tuned.config for tuned in [*incumbent, *siblings])
+        return [config for config in configs if config in self._valid][:MOST_SEEDS]
+
+    def _note(self, trial: RecordedTrial) -> None:
+        """Take a trial into the account: the default, the best so far, the plateau."""
+        self._trials.append(trial)
+        self._since_improvement += 1
+        if trial.config == self._valid.default:
+            self._default = trial
+        objective = self._plan.workload.objective
+        if not isinstance(trial.outcome, Measurement) or not objective.feasible(trial.outcome.medians):
+            return
+        gain = self._plan.speedup(trial, over=self._best)
+        if gain is None or gain > 1:
+            self._best = trial
+        if gain is None or gain > 1 + PLATEAU_GAIN:
+            self._since_improvement = 0
+
+    def _budget_left(self) -> bool:
+        budget, planned = self._plan.budget, len(self._trials) + len(self._running)
+        return not (
+            (budget.trials is not None and planned >= budget.trials)
+            or (budget.seconds is not None and self._elapsed_s >= budget.seconds)
+            or (budget.plateau is not None and self._since_improvement >= budget.plateau)
+        )
+
+    @property
+    def _elapsed_s(self) -> float:
+        return self._elapsed_before_s + time.monotonic() - self._started_s
+
+    def _withdraw(self) -> None:
+        for future in self._running:
+            future.cancel()
+        self._running.clear()
+
+    def _promote(self, study_id: int) -> TunedConfig | None:
+        """Make the winner the current one and publish it; the default wins where nothing is clearly better."""
+        tuned = selection.select(self.progress, study_id)
+        if tuned is None:
+            return None
+        self._registry.promote(tuned, study_id)
+        if self._snapshots is not None:
+            snapshot.write(self._snapshots, self._registry.current(tuned.workload, tuned.sku))
+            refresh()
+        return tuned
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,218 @@
+"""Tables: results, winners, studies, trials, devices and spaces as a person reads them; what happens live is in `report`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from autotune.device import Device
+from autotune.measurement import Failure, Measurement, Outcome
+from autotune.objective import Objective
+from autotune.plan import Plan
+from autotune.registry.records import RecordedTrial, StudyRecord
+from autotune.roofline import peak_shares
+from autotune.study import StudyResult
+from autotune.tuned_config import TunedConfig
+from autotune.valid_set import Rejection, ValidSet
+from autotune.values import Config
+from autotune.workload import Workload
+
+
+def results_table(results: Sequence[StudyResult]) -> Table:
+    """A row per study: default, best, speed-up, and the share of the peak where the workload declares its work."""
+    table = _table("workload", "problem", "device", "metric", "default", "best", "speed-up", "trials", "failed")
+    shares = [_shares(result) for result in results]
+    if any(shares):
+        table.add_column("of peak")
+    table.add_column("best configuration", overflow="fold")
+    for result, share in zip(results, shares, strict=True):
+        progress, plan = result.progress, result.progress.plan
+        cells = [
+            plan.workload.name,
+            plan.problem.text or "-",
+            plan.device.sku,
+            plan.workload.objective.metric,
+            value_text(plan.value(progress.default)),
+            value_text(plan.value(progress.best)),
+            ratio_text(progress.speedup),
+            str(len(progress.trials)),
+            str(sum(progress.failures.values())),
+            *([share or "-"] if any(shares) else []),
+            progress.best.config.text if progress.best else "-",
+        ]
+        table.add_row(*cells)
+    return table
+
+
+def tuned_table(tuned: Iterable[tuple[TunedConfig, str | None]]) -> Table:
+    """A row per tuned configuration; with the time at which it was superseded, if it was."""
+    table = _table("workload", "problem", "device", "metric", "default", "tuned", "speed-up", "measured", "superseded")
+    table.add_column("configuration", overflow="fold")
+    for config, superseded_at in tuned:
+        table.add_row(
+            config.workload,
+            config.problem.text or "-",
+            config.sku,
+            config.metric,
+            value_text(config.baseline),
+            value_text(config.value),
+            "default is best" if config.is_default else ratio_text(config.speedup),
+            config.measured_at,
+            superseded_at or "-",
+            config.config.text,
+        )
+    return table
+
+
+def studies_table(studies: Iterable[StudyRecord]) -> Table:
+    """A row per study."""
+    table = _table("study", "workload", "problem", "device", "state", "trials", "failed", "effort", "updated")
+    for study in studies:
+        key = study.key
+        table.add_row(
+            str(study.id),
+            key.workload,
+            key.problem.text or "-",
+            key.sku,
+            study.state,
+            str(study.trials),
+            str(study.failures),
+            key.effort,
+            study.updated_at,
+        )
+    return table
+
+
+def trials_table(study: StudyRecord, trials: Sequence[RecordedTrial]) -> Table:
+    """A row per trial of one study, in the order measured."""
+    objective = Objective.parse(study.key.objective)
+    table = _table("trial", "from", objective.metric, "± %", "outcome", "seconds")
+    table.add_column("configuration", overflow="fold")
+    for trial in trials:
+        outcome = trial.outcome
+        measured = outcome.metrics[objective.metric] if isinstance(outcome, Measurement) else None
+        table.add_row(
+            str(trial.number),
+            trial.origin,
+            value_text(measured.median if measured else None),
+            f"{100 * measured.relative_width:.1f}" if measured else "-",
+            verdict(objective, trial),
+            f"{outcome.elapsed_s:.2f}",
+            trial.config.text,
+        )
+    return table
+
+
+def devices_table(devices: Iterable[Device]) -> Table:
+    """A row per device."""
+    table = _table(
+        "device", "SKU", "name", "arch", "memory", "SMs or cores", "shared memory per block", "L2", "bandwidth"
+    )
+    for device in devices:
+        bandwidth = device.memory_bandwidth_bytes_per_s
+        table.add_row(
+            f"{device.kind}:{device.index}" if device.kind == "gpu" else "cpu",
+            device.sku,
+            device.name,
+            device.arch,
+            _bytes(device.memory_bytes),
+            str(device.multiprocessors),
+            _bytes(device.shared_memory_per_block_bytes),
+            _bytes(device.l2_bytes),
+            f"{bandwidth / 1e12:.2f} TB/s" if bandwidth else "-",
+        )
+    return table
+
+
+def check_view(workload: Workload, valid: ValidSet, rejections: Sequence[Rejection]) -> Group:
+    """The space of a workload for one problem on one device: parameters, sizes, what the constraints reject and why."""
+    about = "" if valid.exact else "about "
+    title = Text.assemble(
+        (workload.name, "bold"), f" {valid.problem.text} on {valid.device.sku if valid.device else 'any device'}: ".replace("  ", " "),
+        f"{about}{valid.size:,} of {valid.space.size:,} configurations are valid ({100 * valid.share:.3g} %)",
+    )  # fmt: skip
+    parameters = _table("parameter", "default", "values")
+    for name, parameter in valid.space.parameters.items():
+        parameters.add_row(name, str(valid.default.get(name, "-")), parameter.text)
+    constraints = _table("constraint", "rejects", "because", "for example")
+    for one in rejections:
+        example = one.example.text if one.example else "-"
+        constraints.add_row(one.constraint.name, f"{100 * one.share:.3g} %", one.constraint.reason, example)
+    lines: list[Any] = [title, Text(), parameters]
+    if rejections:
+        lines += [Text(), constraints]
+    if not valid.default_is_declared:
+        lines += [
+            Text(),
+            Text("The declared default is not valid here; the nearest valid one is measured first.", "yellow"),
+        ]
+    return Group(*lines, Text())
+
+
+def outcome_view(plan: Plan, config: Config, outcome: Outcome) -> Group:
+    """One trial in full."""
+    title = Text.assemble((plan.workload.name, "bold"), f" {plan.problem.text} on {plan.device.sku}: {config.text}")
+    if isinstance(outcome, Failure):
+        lines = [Text(f"{outcome.kind.value} in {outcome.phase or 'the start'}: {outcome.message}", "yellow")]
+        return Group(title, *lines, *([Text(outcome.details, "dim")] if outcome.details else []))
+    table = _table("metric", "median", "95 % interval", "samples")
+    for name, samples in outcome.metrics.items():
+        low, high = samples.interval
+        table.add_row(
+            name, value_text(samples.median), f"{value_text(low)} … {value_text(high)}", str(len(samples.values))
+        )
+    phases = ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in outcome.phase_s.items())
+    shares = peak_shares(plan.workload, plan.problem, plan.device, outcome.medians)
+    of_peak = (
+        [Text(", ".join(f"{100 * share:.1f} % of peak {name}" for name, share in shares.items()))] if shares else []
+    )
+    return Group(title, table, *of_peak, Text(phases, "dim"))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def verdict(objective: Objective, trial: RecordedTrial) -> str:
+    """`ok`, the bounds that a trial breaks, or its kind of failure."""
+    if isinstance(trial.outcome, Failure):
+        return trial.outcome.kind.value
+    broken = [bound for bound, excess in objective.violations(trial.outcome.medians).items() if excess > 0]
+    return f"breaks {', '.join(broken)}" if broken else "ok"
+
+
+def _bytes(count: int | None) -> str:
+    if count is None:
+        return "-"
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count / size:.4g} {unit}"
+    return f"{count} B"
+
+
+def value_text(value: float | None) -> str:
+    """A metric's value: four significant digits, thousands apart; `-` for none."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def ratio_text(ratio: float | None) -> str:
+    """A speed-up: `1.87x`; `-` for none."""
+    return "-" if ratio is None else f"{ratio:.2f}x"
+
+
+def _shares(result: StudyResult) -> str:
+    progress, plan = result.progress, result.progress.plan
+    best = progress.best.outcome if progress.best else None
+    if not isinstance(best, Measurement):
+        return ""
+    shares = peak_shares(plan.workload, plan.problem, plan.device, best.medians)
+    return ", ".join(f"{100 * share:.0f} % {name}" for name, share in shares.items())

@@ -1,0 +1,236 @@
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autotune.cli import main
+
+SAMPLE = """
+import time
+import autotune
+from autotune import Problem, SearchSpace, integer, power_of_two
+
+def small(config):
+    '''Not all of x and y at once.'''
+    return config.x * config.y <= 32
+
+@autotune.workload(
+    space=SearchSpace(x=power_of_two(1, 16), y=integer(1, 4)).where(small),
+    problems=[Problem(n=1), Problem(n=2)],
+    objective=autotune.maximize("score"),
+    gpus=0,
+)
+def sample(problem, config):
+    '''Scores a configuration.'''
+    yield lambda: {"score": problem.n * config.x + config.y}
+    assert config.x != 4, "four is wrong"
+"""
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*words):
+        before = sys.argv
+        sys.argv = ["autotune", *map(str, words)]
+        try:
+            with pytest.raises(SystemExit) as exit_:
+                main()
+        finally:
+            sys.argv = before
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        out, err = capsys.readouterr()
+        return exit_.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "sample.py"
+    path.write_text(SAMPLE)
+    return path
+
+
+def test_a_study_ends_with_default_best_and_speedup_and_its_winner_is_looked_up(run, file):
+    code, out, _ = run("study", file, "--quick", "--problem", "n=1", "--trials", "18")
+    assert code == 0
+    assert "speed-up" in out
+    assert "x=16,y=2" in out
+    import autotune
+
+    assert autotune.best_config("sample", n=1) == {"x": 16, "y": 2}
+
+
+def test_every_problem_of_the_file_is_one_run_and_json_says_it_all(run, file):
+    code, out, _ = run("study", file, "--quick", "--json", "--trials", "18")
+    document = json.loads(out)
+    assert code == 0
+    assert [s["problem"] for s in document["studies"]] == [{"n": 1}, {"n": 2}]
+    first = document["studies"][0]
+    assert first["default"]["config"] == {"x": 1, "y": 1}
+    assert first["best"]["value"] == 18
+    assert first["failures"] == {"incorrect": 4}
+    assert first["speedup"] == 9
+    assert first["tuned"]["config"] == {"x": 16, "y": 2}
+
+
+def test_the_same_command_goes_on_and_measures_nothing_twice(run, file):
+    arguments = ("study", file, "--quick", "--json", "--problem", "n=1")
+    first = json.loads(run(*arguments, "--trials", "5")[1])["studies"][0]
+    second = json.loads(run(*arguments, "--trials", "9")[1])["studies"][0]
+    third = json.loads(run(*arguments, "--trials", "9")[1])["studies"][0]
+    assert [s["measured_now"] for s in (first, second, third)] == [5, 4, 0]
+    assert first["study"] == second["study"] == third["study"]
+
+
+def test_failures_are_explained_once_with_the_command_that_repeats_them(run, file):
+    code, out, _ = run("study", file, "--quick", "--problem", "n=1", "--trials", "18")
+    assert code == 0
+    assert out.count("four is wrong") == 1
+    assert f"autotune trial {file} --workload sample --problem n=1 --config x=4,y=" in out
+
+
+def test_one_where_no_trial_succeeds(run, file):
+    file.write_text(SAMPLE.replace("config.x != 4", "False"))
+    code, out, _ = run("study", file, "--quick", "--trials", "3")
+    assert code == 1
+    assert "every trial failed" in out
+
+
+def test_check_prints_the_space_and_what_is_rejected_and_why(run, file):
+    code, out, _ = run("check", file)
+    assert code == 0
+    assert "18 of 20 configurations are valid" in out
+    assert "Not all of x and y at once" in out
+    assert "10 %" in out
+
+
+def test_trial_runs_exactly_one_configuration(run, file):
+    code, out, _ = run("trial", file, "--config", "x=8,y=3", "--quick")
+    assert code == 0
+    assert "score" in out
+    assert "11" in out
+    code, out, _ = run("trial", file, "--config", "x=4", "--quick", "--json")
+    assert code == 1
+    assert json.loads(out)["outcome"]["failure"] == "incorrect"
+    assert json.loads(out)["config"] == {"x": 4, "y": 1}
+    assert run("show", "--studies", "--json")[1].strip() == "[]"
+
+
+def test_show_lists_winners_studies_and_trials(run, file):
+    run("study", file, "--quick", "--trials", "6")
+    assert {row["problem"]["n"] for row in json.loads(run("show", "--json")[1])} == {1, 2}
+    studies = json.loads(run("show", "--studies", "--json")[1])
+    assert [study["trials"] for study in studies] == [6, 6]
+    document = json.loads(run("show", studies[0]["study"], "--json")[1])
+    assert document["schema"] == "autotune-study/1"
+    assert len(document["trials"]) == 6
+    for words in (("show",), ("show", "--studies"), ("show", studies[0]["study"]), ("show", "--history")):
+        code, out, _ = run(*words)
+        assert code == 0
+        assert "sample" in out or "score" in out
+
+
+def test_a_recorded_study_is_replayed_through_the_same_command(run, file, tmp_path):
+    run("study", file, "--quick", "--problem", "n=1", "--trials", "18")
+    recording = tmp_path / "study.json"
+    recording.write_text(run("show", "1", "--json")[1])
+    code, out, _ = run("study", recording, "--json", "--trials", "18")
+    assert code == 0
+    study = json.loads(out)["studies"][0]
+    assert study["best"]["config"] == {"x": 16, "y": 2}
+    assert study["failures"] == {"incorrect": 4}
+    assert len(json.loads(run("show", "--studies", "--json")[1])) == 1  # a replay leaves no trace
+
+
+def test_winners_travel_by_export_and_import(run, file, tmp_path, monkeypatch):
+    run("study", file, "--quick", "--trials", "18")
+    code, out, _ = run("export", tmp_path / "shipped")
+    assert code == 0
+    assert len(out.splitlines()) == 1
+    monkeypatch.setenv("AUTOTUNE_HOME", str(tmp_path / "another"))
+    code, out, _ = run("import", tmp_path / "shipped")
+    assert (code, out.strip()) == (0, "2 imported")
+    assert "2 left out" in run("import", tmp_path / "shipped")[1]
+    assert len(json.loads(run("show", "--json")[1])) == 2
+
+
+def test_devices_lists_the_cpu_with_its_sku(run):
+    code, out, _ = run("devices", "--json")
+    assert code == 0
+    assert json.loads(out)[-1]["sku"].startswith("cpu-")
+    assert "cpu-" in run("devices")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["study", "nowhere/sample.py"], "there is no file"),
+        (["study", "sampel.py"], "did you mean 'sample.py'"),
+        (["study", "sample.py", "--workload", "smaple"], "did you mean 'sample'"),
+        (["study", "sample.py", "--problem", "m=1"], "no problem with a 'm'"),
+        (["study", "sample.py", "--problem", "m"], "cannot read 'm'"),
+        (["study", "sample.py", "--sampler", "tpi"], "did you mean 'tpe'"),
+        (["study", "sample.py", "--executor", "locla"], "did you mean 'local'"),
+        (["study", "sample.py", "--device", "gpu:7"], "gpu:7"),
+        (["study", "sample.py", "--trials", "0"], "--trials"),
+        (["study", "sample.py", "--executor", "replay:nowhere.json"], "nowhere.json"),
+        (["trial", "sample.py", "--config", "z=1"], "'z'"),
+        (["trial", "sample.py", "--config", "x=3"], "x"),
+        (["trial", "sample.py", "--config", "x=16,y=4"], "Not all of x and y at once"),
+        (["show", "99"], "99"),
+        (["export", "folder"], "nothing to export"),
+        (["import", "nowhere"], "nowhere"),
+        (["studdy", "sample.py"], "studdy"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(run, file, monkeypatch, words, message):
+    monkeypatch.chdir(file.parent)
+    code, out, err = run(*words)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in out + err
+
+
+def test_an_empty_valid_set_names_the_constraint_that_empties_it(run, file):
+    file.write_text(SAMPLE.replace("<= 32", "<= 0"))
+    for command in ("study", "check"):
+        code, _, err = run(command, file)
+        assert code == 2
+        assert "small" in err
+        assert "Not all of x and y at once" in err
+
+
+def test_without_arguments_it_prints_its_help(run):
+    _, out, err = run()
+    assert "study" in out + err
+    code, out, _ = run("--version")
+    assert code == 0
+    assert out.strip().count(".") == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_with_130_and_the_same_command_goes_on(file, home, number):
+    file.write_text(SAMPLE.replace("yield lambda:", "time.sleep(0.2)\n    yield lambda:"))
+    command = [sys.executable, "-m", "autotune", "study", str(file), "--quick", "--problem", "n=1", "--trials", "17"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout:
+            if "[3/17]" in line:
+                process.send_signal(number)
+                break
+        out = process.stdout.read()
+    assert process.returncode == 130, out
+    assert "the same command goes on" in out
+    again = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60)
+    study = json.loads(again.stdout)["studies"][0]
+    assert study["trials"] == 17
+    assert 0 < study["measured_now"] <= 14
+
+
+def test_the_module_runs_as_the_command_does():
+    result = subprocess.run([sys.executable, "-m", "autotune", "--version"], capture_output=True, text=True, timeout=30)
+    assert result.returncode == 0
+    assert Path(sys.executable).exists()
