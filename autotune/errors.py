@@ -1,16 +1,16 @@
 """The errors that autotune raises. A failing trial raises none of them: it is a value, `measurement.Failure`.
 
-    AutotuneError
-    ├── UserError            something to mend: the message says what was found, what was expected, what to do next
-    │   ├── WorkloadError    a workload file, its declaration, or the problem that was asked for
-    │   │   └── WorkloadChanged  its source is no longer the version that a study is about
-    │   ├── SpaceError       a search space, a parameter, a constraint, a configuration
-    │   ├── DeviceError      no such device, or it cannot be used
-    │   ├── SnapshotError    a snapshot that cannot be read or written
-    │   ├── RecordingError   a recorded search space that cannot be read
-    │   └── RegistryError    the database: not reachable, from a newer version, read-only, full, in use
-    ├── NoTunedConfig        best_config found nothing; the message is the command that would tune it (also a LookupError)
-    └── ExecutorError        the executor itself is broken, whatever the trial
+AutotuneError
+├── UserError            something to mend: the message says what was found, what was expected, what to do next
+│   ├── WorkloadError    a workload file, its declaration, or the problem that was asked for
+│   │   └── WorkloadChanged  its source is no longer the version that a study is about
+│   ├── SpaceError       a search space, a parameter, a constraint, a configuration
+│   ├── DeviceError      no such device, or it cannot be used
+│   ├── SnapshotError    a snapshot that cannot be read or written
+│   ├── RecordingError   a recorded search space that cannot be read
+│   └── RegistryError    the database: unreachable, from a newer version, read-only, full, in use
+├── NoTunedConfig        best_config found nothing; the message says how to tune it (also a LookupError)
+└── ExecutorError        the executor itself is broken, whatever the trial
 """
 
 from __future__ import annotations

@@ -45,7 +45,9 @@ class Executor(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Calls `close`."""
 
 
@@ -66,7 +68,8 @@ class ExecutorOptions:
 class ExecutorFactory(Protocol):
     """An executor class: called with the options."""
 
-    def __call__(self, options: ExecutorOptions) -> Executor: ...
+    def __call__(self, options: ExecutorOptions) -> Executor:
+        """The executor, ready for trials."""
 
 
 def load_executor(name: str, options: ExecutorOptions | None = None) -> Executor:

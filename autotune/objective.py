@@ -33,7 +33,7 @@ class Objective:
         return numerator / denominator if denominator else math.nan
 
     def violations(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """By how much each bound is exceeded; a value of at most 0 keeps it. A metric that is absent is infinitely off."""
+        """By how much each bound is exceeded; at most 0 keeps it. A metric that is absent is infinitely off."""
         return {bound: self._excess(bound, limit, metrics) for bound, limit in self.subject_to.items()}
 
     def feasible(self, metrics: Mapping[str, float]) -> bool:
@@ -90,5 +90,5 @@ def _checked(subject_to: Mapping[str, float] | None) -> dict[str, float]:
     bounds = dict(subject_to or {})
     for name, limit in bounds.items():
         if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not math.isfinite(limit):
-            raise WorkloadError(f"subject_to[{name!r}] is {limit!r}; a bound is a finite number, such as {{'p99_ms': 200}}.")
+            raise WorkloadError(f"subject_to[{name!r}] is {limit!r}; a bound is a finite number: {{'p99_ms': 200}}.")
     return {name: float(limit) for name, limit in bounds.items()}

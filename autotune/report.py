@@ -161,15 +161,12 @@ def _panel(progress: Progress) -> Group:
         Text(_left(progress, rate), "dim"),
     )
     best, metric = progress.best, plan.workload.objective.metric
-    lines = [Text(f"{plan.problem.text or plan.workload.description} on {plan.device.sku}", "dim"), grid]
+    title = Text(f"{plan.problem.text or plan.workload.description} on {plan.device.sku}", "dim")
+    lines: list[Table | Text] = [title, grid]
     if best:
-        lines.append(
-            Text.assemble(
-                ("best    ", "dim"),
-                (f"{metric} {value_text(plan.value(best))}", "bold green"),
-                f"  {ratio_text(progress.speedup)} the default's {value_text(plan.value(progress.default))}  {best.config.text}",
-            )
-        )
+        value, default = value_text(plan.value(best)), value_text(plan.value(progress.default))
+        gain = f"  {ratio_text(progress.speedup)} the default's {default}  {best.config.text}"
+        lines.append(Text.assemble(("best    ", "dim"), (f"{metric} {value}", "bold green"), gain))
     if progress.failures:
         counts = ", ".join(f"{count} {kind.value}" for kind, count in progress.failures.most_common())
         lines.append(Text.assemble(("failed  ", "dim"), (counts, "yellow")))

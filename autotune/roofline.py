@@ -11,10 +11,8 @@ from autotune.values import Problem
 from autotune.workload import Workload
 
 
-def peak_shares(
-    workload: Workload, problem: Problem, device: Device, medians: Mapping[str, float]
-) -> dict[str, float]:
-    """The share of each peak reached, `flops` and `bandwidth`, where the workload declares its work and we know the peak.
+def peak_shares(workload: Workload, problem: Problem, device: Device, medians: Mapping[str, float]) -> dict[str, float]:
+    """The share of each peak that is reached, `flops` and `bandwidth`, where work and peak are known.
 
     The dtype of the arithmetic is the problem's `dtype`, float32 where it has none.
     """
@@ -25,6 +23,4 @@ def peak_shares(
         "flops": (workload.flops, peak_flops(device, str(problem.get("dtype", "float32")))),
         "bandwidth": (workload.bytes, peak_bandwidth_bytes_per_s(device)),
     }
-    return {
-        name: work(problem) / latency_s / peak for name, (work, peak) in peaks.items() if work is not None and peak
-    }
+    return {name: work(problem) / latency_s / peak for name, (work, peak) in peaks.items() if work is not None and peak}

@@ -153,7 +153,7 @@ class Sampler:
         return next((config for config in self._valid if config not in self._asked), None)
 
     def _value(self, outcome: Outcome) -> float | None:
-        """What Optuna is told: a failure counts as the worst seen, since models that ignore constraints must avoid it."""
+        """What Optuna is told: a failure counts as the worst seen, for models that ignore constraints."""
         if isinstance(outcome, Failure):
             return self._worst
         value = outcome.medians[self._objective.metric]
@@ -215,7 +215,8 @@ class _Bridge(BaseSampler):
         config, self.forced = self.forced, None
         self.proposed = config if config is not None else self._choose(self._wish(study, trial))
         # Optuna wants a value for every parameter; an inactive one shows its first, and its parent tells it apart.
-        return {name: (self.proposed or {}).get(name, _first(d)) for name, d in self._distributions.items()}
+        values: dict[str, Any] = dict(self.proposed or {})
+        return {name: values.get(name, _first(d)) for name, d in self._distributions.items()}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -15,7 +15,7 @@ PRACTICAL_GAIN = 0.01
 
 
 def select(progress: Progress, study_id: int) -> TunedConfig | None:
-    """What a study promotes: its best trial, or the default where that is as good; None where no trial keeps the bounds."""
+    """What a study promotes: its best trial, or a default that is as good; None where no trial keeps the bounds."""
     winner = _winner(progress)
     if winner is None or not isinstance(winner.outcome, Measurement):
         return None

@@ -1,4 +1,4 @@
-"""Tables: results, winners, studies, trials, devices and spaces as a person reads them; what happens live is in `report`."""
+"""Tables: results, winners, studies, devices and spaces as a person reads them; what happens live is in `report`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from autotune.registry.records import RecordedTrial, StudyRecord
 from autotune.roofline import peak_shares
 from autotune.study import StudyResult
 from autotune.tuned_config import TunedConfig
-from autotune.valid_set import Rejection, ValidSet
+from autotune.rejection import Rejection
+from autotune.valid_set import ValidSet
 from autotune.values import Config
 from autotune.workload import Workload
 
@@ -132,9 +133,11 @@ def check_view(workload: Workload, valid: ValidSet, rejections: Sequence[Rejecti
     """The space of a workload for one problem on one device: parameters, sizes, what the constraints reject and why."""
     about = "" if valid.exact else "about "
     title = Text.assemble(
-        (workload.name, "bold"), f" {valid.problem.text} on {valid.device.sku if valid.device else 'any device'}: ".replace("  ", " "),
+        (workload.name, "bold"),
+        f" {valid.problem.text}" if valid.problem else "",
+        f" on {valid.device.sku}: " if valid.device else ": ",
         f"{about}{valid.size:,} of {valid.space.size:,} configurations are valid ({100 * valid.share:.3g} %)",
-    )  # fmt: skip
+    )
     parameters = _table("parameter", "default", "values")
     for name, parameter in valid.space.parameters.items():
         parameters.add_row(name, str(valid.default.get(name, "-")), parameter.text)

@@ -44,7 +44,7 @@ class TunedConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {name: list(value) if name == "interval" else value for name in self.__slots__ for value in [getattr(self, name)]}
+        return {name: getattr(self, name) for name in self.__slots__} | {"interval": list(self.interval)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

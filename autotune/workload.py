@@ -1,4 +1,4 @@
-"""Workload: what `@workload` declares, how a file of them is loaded, and the version of its source; none is run here."""
+"""Workload: what `@workload` declares, how a file of them is loaded, the version of its source; none is run here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GPU_PACKAGES = ("cuda", "torch", "triton")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A generator that prepares, yields the callable to be timed, and verifies, with the space that it is tuned over."""
+    """A generator that prepares, yields what is timed, and verifies, with the space that it is tuned over."""
 
     name: str
     body: Body
@@ -246,7 +246,7 @@ def _import_failure(path: Path, error: BaseException) -> str:
 
 def _check_declaration(name: str, body: Body, space: SearchSpace, gpus: int | None, timeout_s: float) -> None:
     if not inspect.isgeneratorfunction(inspect.unwrap(body)):
-        raise WorkloadError(f"{name} does not yield; a workload prepares, yields the callable to be timed, and verifies.")
+        raise WorkloadError(f"{name} does not yield; a workload prepares, yields the callable to time, and verifies.")
     if len(inspect.signature(body).parameters) != 2:
         raise WorkloadError(f"{name}{inspect.signature(body)} must take exactly (problem, config).")
     if not isinstance(space, SearchSpace):

@@ -1,0 +1,1 @@
+"""Measurements of autotune and of its workloads; each module says its command, results/ holds the figures."""

@@ -1,4 +1,4 @@
-"""Tunes the shipped workloads on this host's GPU and writes one result file each: `python -m benchmarks.gpu_studies --out DIR`.
+"""Tunes the shipped workloads on this host's GPU, a result file each: `python -m benchmarks.gpu_studies --out DIR`.
 
 Each file holds device, versions, command and date beside the figures. Absolute times of one run drift with the clocks
 (a sustained load lowers an H200's by a fifth within seconds), so the figures that compare are measured in pairs.
@@ -70,18 +70,21 @@ def main() -> None:
     """Tune what was asked for; the matmul winner is then measured in pairs with torch.matmul."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    arguments.add_argument("--trials", help="instead of each study's own number")
     arguments.add_argument("names", nargs="*", default=list(STUDIES))
     chosen = arguments.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     for name in chosen.names:
-        found = result(tune(name, STUDIES[name]))
+        options = ["--trials", chosen.trials] if chosen.trials else STUDIES[name]
+        found = result(tune(name, options))
         if name == "triton_matmul":
             from benchmarks import triton_matmul_pairs
 
             row = next(r for r in found["problems"] if r["problem"]["m"] == 4096)
             found |= triton_matmul_pairs.pairs(row["best"]["config"], row["default"]["config"])
         (chosen.out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
-        print(json.dumps({key: found.get(key) for key in ("workload", "default_ms", "best_ms", "speedup", "pair_ratio_torch")}))
+        shown = ("workload", "default_ms", "best_ms", "speedup", "pair_ratio_torch")
+        print(json.dumps({key: found.get(key) for key in shown}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What autotune itself costs: its import, its lookups, and a study's bookkeeping per trial; `python -m benchmarks.overhead`.
+"""What autotune costs: its import, its lookups, a study's bookkeeping per trial; `python -m benchmarks.overhead`.
 
 Times on a shared CPU are noisy: the medians of several runs are given.
 """
@@ -49,7 +49,7 @@ def nothing(problem, config):
 
 
 def study_overhead(trials: int = TRIALS) -> dict[str, float]:
-    """Wall milliseconds per trial that are not the trial: ask, submit, tell, record, and the way to the worker and back.
+    """Wall milliseconds per trial beside the trial: ask, submit, tell, record, and the way to the worker and back.
 
     Over all trials, and over the last hundred, where the model and the database are largest.
     """

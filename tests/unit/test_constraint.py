@@ -2,7 +2,7 @@ from functools import partial
 
 import pytest
 
-from autotune.constraint import Assignment, Constraint
+from autotune.constraint import INACTIVE, Assignment, Constraint
 from autotune.errors import SpaceError
 from autotune.values import Config, Problem
 
@@ -168,3 +168,22 @@ def test_a_configuration_seen_by_a_predicate_cannot_be_changed():
 
     with pytest.raises(SpaceError, match="changes raised TypeError"):
         Constraint.of(changes).allows(Config(a=1), PROBLEM, None)
+
+
+@pytest.mark.parametrize(
+    ("predicate", "verdict"),
+    [
+        (lambda config: config.a > 9, True),
+        (lambda config: "a" in config, False),
+        (lambda config: config.get("a", 0) > 0, False),
+        (lambda config: len(config) > 0, False),
+    ],
+)
+def test_that_a_parameter_is_inactive_counts_as_read(predicate, verdict):
+    assignment = Assignment({"a": None}, {"a": INACTIVE})
+    assert assignment.judge(predicate) is verdict
+    assert assignment.read == {"a"}
+
+
+def test_names_that_the_space_lacks_are_absent_when_asked_for():
+    assert judged(lambda config: "d" not in config and config.get("d", 7) == 7)[0] is True

@@ -8,7 +8,7 @@ from autotune import maximize, minimize
 from autotune.errors import WorkloadError
 from autotune.objective import Objective
 
-metric_names = st.from_regex(r"[a-z][a-z0-9_]{0,8}[a-z0-9]", fullmatch=True).filter(lambda name: not name.endswith("_min"))
+metric_names = st.from_regex(r"[a-z][a-z0-9_]{0,8}[a-z0-9]", fullmatch=True).filter(lambda n: not n.endswith("_min"))
 bounds = st.dictionaries(metric_names, st.floats(-1e9, 1e9), max_size=3)
 
 

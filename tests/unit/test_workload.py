@@ -97,7 +97,7 @@ def test_a_changed_file_is_refused_by_who_was_sent_the_old_version(write):
         ("import sys\nsys.exit(3)", r"sample.py:2: SystemExit: 3"),
         (GOOD.replace("yield lambda: None", "return None"), "second does not yield"),
         (GOOD.replace("second(problem, config)", "second(problem)"), r"must take exactly \(problem, config\)"),
-        (GOOD.replace("space=SearchSpace(x=choice(1, 2)))", "space={'x': [1]})"), "space is a dict; expected a SearchSpace"),
+        (GOOD.replace("space=SearchSpace(x=choice(1, 2)))", "space={'x': [1]})"), "expected a SearchSpace"),
         (GOOD.replace("choice(1, 2)))", "choice(1, 2)), gpus=-1)"), "gpus is -1"),
         (GOOD.replace("choice(1, 2)))", "choice(1, 2)), timeout_s=0)"), "timeout_s is 0"),
         (GOOD.replace("choice(1, 2)))", "choice(1, 2)), problems=[])"), "problems is empty"),
@@ -125,7 +125,7 @@ def test_an_unknown_name_is_named_with_the_nearest(write):
 
 
 def test_problems_are_selected_by_some_of_their_values_or_given_whole(write):
-    first = load(write(GOOD.replace("Problem(n=1), Problem(n=2, dtype=", "Problem(n=1, dtype='b'), Problem(n=2, dtype=")))[0]
+    first = load(write(GOOD.replace("Problem(n=1)", "Problem(n=1, dtype='b')")))[0]
     assert first.select(Problem(n=2)) == (Problem(n=2, dtype="float32"),)
     assert first.select(Problem()) == first.problems
     assert first.select(Problem(n=7, dtype="b")) == (Problem(n=7, dtype="b"),)
@@ -152,7 +152,7 @@ def test_a_workload_imported_from_elsewhere_belongs_to_its_own_file(write):
 
 
 def test_the_decorator_stays_callable_whatever_was_imported_before():
-    import autotune.workload  # noqa: F401 - binds the module's name on the package unless prevented
+    import autotune.workload
 
     @autotune.workload(space=SearchSpace(x=choice(1)))
     def sample(problem, config):
