@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeGuard
 
@@ -75,7 +75,7 @@ class Parameter:
     conditions: tuple[Condition, ...] = ()
     """All must hold for it to be active; an inactive parameter is absent from the configuration."""
 
-    def when(self, /, **parents: Scalar | Sequence[Scalar] | ValueTest) -> Self:
+    def when(self, /, **parents: Scalar | Collection[Scalar] | ValueTest) -> Self:
         """The same, active only where each parent has the value, one of the values, or one that a predicate accepts."""
         if not parents:
             raise SpaceError("when() names no parent; expected one such as when(num_workers=lambda n: n > 0).")

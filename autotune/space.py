@@ -88,15 +88,23 @@ class SearchSpace:
     @property
     def default(self) -> Config:
         """The declared default, so far as it depends on no problem; it may break a constraint."""
-        return self._consistent(self._declared(source for source in self._defaults if isinstance(source, Mapping)))
+        return self.without_inactive(self._declared(source for source in self._defaults if isinstance(source, Mapping)))
 
     def default_for(self, problem: Problem, device: Device | None) -> Config:
         """The declared default for the problem on the device; it may break a constraint."""
-        return self._consistent(self.declared_values(problem, device))
+        return self.without_inactive(self.declared_values(problem, device))
 
     def declared_values(self, problem: Problem, device: Device | None) -> dict[str, Scalar]:
         """What every parameter is by default, those included that are inactive in the default configuration."""
         return self._declared(_mapping(source, problem, device) for source in self._defaults)
+
+    def without_inactive(self, values: Mapping[str, Scalar]) -> Config:
+        """The configuration that values for every parameter make."""
+        chosen: dict[str, Scalar] = {}
+        for name, parameter in self.parameters.items():
+            if name in values and parameter.active(chosen):
+                chosen[name] = values[name]
+        return Config(chosen)
 
     @property
     def size(self) -> int:
@@ -215,13 +223,6 @@ class SearchSpace:
         for listing in self._listings:
             declared |= listing.default(given)
         return declared
-
-    def _consistent(self, values: Mapping[str, Scalar]) -> Config:
-        chosen: dict[str, Scalar] = {}
-        for name, parameter in self.parameters.items():
-            if name in values and parameter.active(chosen):
-                chosen[name] = values[name]
-        return Config(chosen)
 
     def _inactive_because(self, parameter: Parameter, chosen: Mapping[str, Scalar]) -> str | None:
         for condition in parameter.conditions:

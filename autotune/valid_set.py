@@ -49,7 +49,7 @@ class ValidSet:
         self._walk = Walk(space.layout, self._outside)
         self._default_values = space.declared_values(problem, device)
         self._hits, self._draws = self._drawn() if self._outside else (1, 1)
-        declared = space.default_for(problem, device)
+        declared = space.without_inactive(self._default_values)
         self.default_is_declared = declared in self
         self.default = declared if self.default_is_declared else self._nearest_default()
 
@@ -108,10 +108,9 @@ class ValidSet:
         where a randomised search, or the default if that finds none, leads after some random steps to neighbours: then
         nothing is said of how likely each is.
         """
-        for _ in range(_REJECTED_IN_A_ROW if self._hits else 0):
-            indices = self._root.path(rng.randrange(self._root.count))
-            if self._accepts(indices):
-                return self._config(indices)
+        drawn = self._draw(rng)
+        if drawn is not None:
+            return drawn
         config = self._searched(rng, STEPS // 10) or self.default
         for _ in self._names:
             config = rng.choice(self.neighbours(config) or [config])
@@ -188,12 +187,18 @@ class ValidSet:
     def _nearest_default(self) -> Config:
         """What is measured first where the declared default is invalid; raises SpaceError where nothing is valid."""
         rng = random.Random(0)
-        found = next(self.nearest(self._default_values), None) or self._searched(rng, STEPS * _PATIENCE)
-        if found is None and self._hits:
-            found = self.sample(rng)
+        found = next(self.nearest(self._default_values), None) or self._draw(rng)
+        found = found or self._searched(rng, STEPS * _PATIENCE)
         if found is None:
             raise nothing_left(self.space.layout, self._bound, self.problem, self.device)
         return found
+
+    def _draw(self, rng: random.Random) -> Config | None:
+        for _ in range(_REJECTED_IN_A_ROW if self._hits else 0):
+            indices = self._root.path(rng.randrange(self._root.count))
+            if self._accepts(indices):
+                return self._config(indices)
+        return None
 
     def _searched(self, rng: random.Random, steps: int) -> Config | None:
         """One that a search finds; None where there is none or the search takes too long."""
@@ -201,4 +206,4 @@ class ValidSet:
             found = find(self.space.layout, self._root, self._outside, rng, Budget(steps, SECONDS * steps / STEPS))
         except OverBudget:
             return None
-        return self._config(found) if found else None
+        return None if found is None else self._config(found)

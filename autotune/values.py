@@ -69,7 +69,7 @@ class FrozenMapping(dict[str, Scalar]):
         )
 
     __setitem__ = __delitem__ = __setattr__ = __delattr__ = _frozen
-    update = pop = popitem = setdefault = clear = __ior__ = _frozen  # type: ignore[assignment]
+    update = pop = popitem = setdefault = clear = __ior__ = _frozen
 
 
 class Problem(FrozenMapping):
