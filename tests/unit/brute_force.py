@@ -3,12 +3,19 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from autotune.space import SearchSpace, boolean, choice, integer
 from autotune.values import Config, Problem
 
 NAMES = "abcde"
+
+RELAXED = settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture],
+)
 
 
 class Inactive(Exception):
