@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autotune.device import Device
+from autotune.device.peak import peak_bandwidth_bytes_per_s, peak_flops
 from autotune.objective import LATENCY_MS
-from autotune.peak import peak_bandwidth_bytes_per_s, peak_flops
 from autotune.values import Problem
 from autotune.workload import Workload
 

@@ -20,7 +20,7 @@ from autotune.errors import UserError, did_you_mean
 from autotune.measurement import Failure, FailureKind, Measurement, Outcome
 from autotune.objective import Objective
 from autotune.space import Parameter
-from autotune.valid_set import ValidSet
+from autotune.space.valid_set import ValidSet
 from autotune.values import Config
 
 Origin = Literal["default", "seed", "search"]

@@ -19,8 +19,8 @@ from autotune.plan import Plan
 from autotune.progress import Progress, Watch
 from autotune.registry import RecordedTrial, Registry
 from autotune.sampler import Proposal, Sampler
+from autotune.space.valid_set import ValidSet
 from autotune.tuned_config import TunedConfig
-from autotune.valid_set import ValidSet
 from autotune.values import Config
 
 LOST_RETRIES = 2

@@ -14,11 +14,11 @@ from autotune.measurement import Failure, Measurement, Outcome
 from autotune.objective import Objective
 from autotune.plan import Plan
 from autotune.registry.records import RecordedTrial, StudyRecord
-from autotune.rejection import Rejection
 from autotune.roofline import peak_shares
+from autotune.space.rejection import Rejection
+from autotune.space.valid_set import ValidSet
 from autotune.study import StudyResult
 from autotune.tuned_config import TunedConfig
-from autotune.valid_set import ValidSet
 from autotune.values import Config
 from autotune.workload import Workload
 

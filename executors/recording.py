@@ -19,10 +19,10 @@ from reprlib import repr as short
 from typing import Any, NoReturn, Self
 
 from autotune.device import Device
+from autotune.device.sku import GIB, gpu_sku
 from autotune.errors import RecordingError, UserError, did_you_mean
 from autotune.measurement import Failure, FailureKind, Measurement, Outcome, outcome_from_json
 from autotune.objective import Objective, maximize, minimize
-from autotune.sku import GIB, gpu_sku
 from autotune.space import SearchSpace
 from autotune.values import Config, Problem, Scalar
 from autotune.workload import Workload

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from autotune.device import Toolchain, conditions, current_sku, energy_j, gpu_devices
-from autotune.peak import peak_bandwidth_bytes_per_s, peak_flops
+from autotune.device.peak import peak_bandwidth_bytes_per_s, peak_flops
 
 
 @pytest.fixture(scope="module")

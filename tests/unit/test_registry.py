@@ -527,7 +527,7 @@ def test_a_database_that_is_up_to_date_is_opened_without_alembic_and_fast(sqlite
         with script(OPEN, f"sqlite:///{sqlite_path}") as process:
             spent_ms.append(float(process.stdout.read()))
         assert process.returncode == 0
-    assert min(spent_ms) < 60
+    assert min(spent_ms) < 120  # alone it takes about 50; a busy machine must not fail the test
 
 
 def test_a_database_in_memory_is_as_good(tmp_path):

@@ -79,7 +79,7 @@ def test_ten_thousand_listed_configurations_are_held_quickly():
 
 
 def test_slow_predicates_end_outside_the_diagram(monkeypatch):
-    monkeypatch.setattr("autotune.solver.SECONDS", 0.05)
+    monkeypatch.setattr("autotune.space.solver.SECONDS", 0.05)
 
     def slow(config):
         time.sleep(0.0002)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autotune.constraint import Constraint, ConstraintFault
-from autotune.decision_diagram import Layout, Node
 from autotune.errors import SpaceError
-from autotune.solver import SECONDS, STEPS, build
+from autotune.space.constraint import Constraint, ConstraintFault
+from autotune.space.decision_diagram import Layout, Node
+from autotune.space.solver import SECONDS, STEPS, build
+from autotune.space.walk import SATISFIED, Bound, Budget, OverBudget, Walk
 from autotune.values import Config, Problem
-from autotune.walk import SATISFIED, Bound, Budget, OverBudget, Walk
 
 if TYPE_CHECKING:
     from autotune.device import Device

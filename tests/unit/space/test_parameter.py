@@ -1,7 +1,7 @@
 import pytest
 
 from autotune.errors import SpaceError
-from autotune.parameter import boolean, choice, env, integer, power_of_two
+from autotune.space.parameter import boolean, choice, env, integer, power_of_two
 
 
 def test_each_kind_lists_its_values_and_starts_at_its_first():

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
-from autotune.constraint import INACTIVE, Assignment, Constraint
-from autotune.decision_diagram import ABSENT, Layout
 from autotune.errors import SpaceError
+from autotune.space.constraint import INACTIVE, Assignment, Constraint
+from autotune.space.decision_diagram import ABSENT, Layout
 
 Bound = tuple[Constraint, Callable[..., Any]]
 """A constraint with its predicate as a function of the configuration alone."""

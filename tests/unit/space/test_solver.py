@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.errors import SpaceError
-from autotune.solver import build, find, solve
 from autotune.space import SearchSpace, boolean, integer
+from autotune.space.solver import build, find, solve
+from autotune.space.walk import Budget, OverBudget
 from autotune.values import Problem
-from autotune.walk import Budget, OverBudget
 
 from .brute_force import declared
 
@@ -106,7 +106,7 @@ def test_a_constraint_that_needs_the_guard_of_one_outside_goes_outside_too(monke
         return 6 % config.a == 0
 
     space = SearchSpace(**{name: integer(0, 9) for name in "abcd"}).where(guard, guarded)
-    monkeypatch.setattr("autotune.solver.STEPS", 2_000)
+    monkeypatch.setattr("autotune.space.solver.STEPS", 2_000)
     root, outside = solve(space.layout, bound(space))
     assert (root.count, [constraint.name for constraint, _ in outside]) == (10**4, ["guard", "guarded"])
     assert {config.a for config in space.bind({}, None)} == {1, 2, 3, 6}

@@ -5,9 +5,9 @@ import ctypes
 import pynvml
 import pytest
 
-from autotune import nvml as binding
-from autotune.cuda_driver import driver_devices
-from autotune.nvml import CLOCK_MEMORY, CLOCK_SM, Nvml, NvmlUnavailable
+from autotune.device import nvml as binding
+from autotune.device.cuda_driver import driver_devices
+from autotune.device.nvml import CLOCK_MEMORY, CLOCK_SM, Nvml, NvmlUnavailable
 
 from .fake_nvidia import libraries
 

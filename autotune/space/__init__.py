@@ -9,17 +9,17 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from autotune.constraint import Assignment, Constraint, ConstraintFault, arguments_of, name_of
-from autotune.decision_diagram import Layout, Node
 from autotune.errors import SpaceError, UserError, did_you_mean
-from autotune.listing import Listing
-from autotune.parameter import Parameter, boolean, choice, env, integer, power_of_two
-from autotune.solver import build
+from autotune.space.constraint import Assignment, Constraint, ConstraintFault, arguments_of, name_of
+from autotune.space.decision_diagram import Layout, Node
+from autotune.space.listing import Listing
+from autotune.space.parameter import Parameter, boolean, choice, env, integer, power_of_two
+from autotune.space.solver import build
 from autotune.values import Config, Problem, Scalar
 
 if TYPE_CHECKING:
     from autotune.device import Device
-    from autotune.valid_set import ValidSet
+    from autotune.space.valid_set import ValidSet
 
 __all__ = ["Constraint", "Parameter", "SearchSpace", "boolean", "choice", "env", "integer", "power_of_two"]
 
@@ -185,7 +185,7 @@ class SearchSpace:
 
     def bind(self, problem: Mapping[str, Any], device: Device | None) -> ValidSet:
         """The configurations that are valid for a problem on a device; SpaceError where there are none."""
-        from autotune.valid_set import ValidSet
+        from autotune.space.valid_set import ValidSet
 
         return ValidSet(self, problem if isinstance(problem, Problem) else Problem(problem), device)
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from autotune import cpu
+from autotune.device import cpu
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def uneven():
 
 @pytest.mark.parametrize("steps", [10_000, 0])
 def test_samples_are_uniform_over_the_valid_configurations(monkeypatch, steps):
-    monkeypatch.setattr("autotune.solver.STEPS", steps)
+    monkeypatch.setattr("autotune.space.solver.STEPS", steps)
     valid = uneven().bind({}, None)
     assert valid.exact == bool(steps)
     assert chi_square_is_plausible(valid, list(valid), draws=50 * len(list(valid)))

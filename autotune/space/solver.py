@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from autotune.constraint import ConstraintFault
-from autotune.decision_diagram import ABSENT, LEAF, Layout, Node, Table
-from autotune.walk import SATISFIED, Bound, Budget, Memory, OverBudget, Waits, Walk
+from autotune.space.constraint import ConstraintFault
+from autotune.space.decision_diagram import ABSENT, LEAF, Layout, Node, Table
+from autotune.space.walk import SATISFIED, Bound, Budget, Memory, OverBudget, Waits, Walk
 
 STEPS = 300_000
 """What a diagram may cost before constraints are left out of it: values tried and constraints run, 1 to 2 us each."""

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from autotune.decision_diagram import ABSENT, Table
 from autotune.errors import SpaceError
-from autotune.parameter import Parameter, is_number, listed
+from autotune.space.decision_diagram import ABSENT, Table
+from autotune.space.parameter import Parameter, is_number, listed
 from autotune.values import Config, Scalar
 
 

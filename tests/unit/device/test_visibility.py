@@ -2,8 +2,8 @@
 
 import pytest
 
-from autotune.nvml import Nvml
-from autotune.visibility import visible_gpus
+from autotune.device.nvml import Nvml
+from autotune.device.visibility import visible_gpus
 
 from .fake_nvidia import libraries
 

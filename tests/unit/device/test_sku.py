@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.sku import SOLD_GB, cpu_sku, gpu_sku, marketed_gb, mig_profile
+from autotune.device.sku import SOLD_GB, cpu_sku, gpu_sku, marketed_gb, mig_profile
 
 MIB = 1024**2
 FILE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?\Z")

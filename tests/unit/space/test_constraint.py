@@ -2,8 +2,8 @@ from functools import partial
 
 import pytest
 
-from autotune.constraint import INACTIVE, Assignment, Constraint
 from autotune.errors import SpaceError
+from autotune.space.constraint import INACTIVE, Assignment, Constraint
 from autotune.values import Config, Problem
 
 PROBLEM = Problem(m=8)

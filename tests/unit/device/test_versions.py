@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import torch
 
 import autotune
-from autotune import versions
+from autotune.device import versions
 
 
 def test_torch_has_one_version_whether_it_is_loaded_or_not(monkeypatch):

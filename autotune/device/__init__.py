@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from autotune import cpu
-from autotune.cuda_driver import DriverDevice, driver_devices
+from autotune.device import cpu
+from autotune.device.cuda_driver import DriverDevice, driver_devices
+from autotune.device.nvml import CLOCK_MEMORY, CLOCK_SM, Handle, Nvml, NvmlUnavailable
+from autotune.device.sku import cpu_sku, gpu_sku, mig_profile
+from autotune.device.visibility import VisibleGpu, visible_gpus
 from autotune.errors import DeviceError
-from autotune.nvml import CLOCK_MEMORY, CLOCK_SM, Handle, Nvml, NvmlUnavailable
-from autotune.sku import cpu_sku, gpu_sku, mig_profile
-from autotune.visibility import VisibleGpu, visible_gpus
 
 if TYPE_CHECKING:
     from autotune.measurement import Conditions
@@ -175,7 +175,7 @@ class Toolchain:
 
     @classmethod
     def _of(cls, kind: Literal["cpu", "gpu"]) -> Self:
-        from autotune import versions  # the table of devices has no use for them
+        from autotune.device import versions  # the table of devices has no use for them
 
         gpu = kind == "gpu"
         nvml = _nvml() if gpu else None

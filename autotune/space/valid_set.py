@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from autotune.decision_diagram import ABSENT, Node
-from autotune.neighbourhood import Target, nearest, neighbours
-from autotune.rejection import Rejection, nothing_left, rejections
-from autotune.solver import SECONDS, STEPS, find, solve
 from autotune.space import SearchSpace
+from autotune.space.decision_diagram import ABSENT, Node
+from autotune.space.neighbourhood import Target, nearest, neighbours
+from autotune.space.rejection import Rejection, nothing_left, rejections
+from autotune.space.solver import SECONDS, STEPS, find, solve
+from autotune.space.walk import Budget, OverBudget, Walk
 from autotune.values import Config, Problem, Scalar
-from autotune.walk import Budget, OverBudget, Walk
 
 if TYPE_CHECKING:
     from autotune.device import Device

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from autotune.nvml import Handle, Nvml
+from autotune.device.nvml import Handle, Nvml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeGuard
 
-from autotune.constraint import name_of
 from autotune.errors import SpaceError, UserError
+from autotune.space.constraint import name_of
 from autotune.values import Scalar, to_scalar
 
 ValueTest = Callable[[Any], Any]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush, merge
 from itertools import chain, islice
 
-from autotune.decision_diagram import ABSENT, Node
+from autotune.space.decision_diagram import ABSENT, Node
 
 MOST_PER_PARAMETER = 256
 """Of a parameter with more values only this many, the nearest, make neighbours."""

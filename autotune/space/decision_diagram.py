@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from autotune.parameter import Parameter
+from autotune.space.parameter import Parameter
 
 ABSENT = -1
 """The value index of an inactive parameter."""

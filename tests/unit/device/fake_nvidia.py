@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import autotune
 
-SOURCES = Path(__file__).parents[1] / "data" / "fake_nvidia"
+SOURCES = Path(__file__).parents[2] / "data" / "fake_nvidia"
 _built = TemporaryDirectory(prefix="fake-nvidia-")
 
 

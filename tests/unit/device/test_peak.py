@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from autotune.device import cpu_device
-from autotune.peak import _PRODUCTS, peak_bandwidth_bytes_per_s, peak_flops
-from autotune.sku import SOLD_GB
+from autotune.device.peak import _PRODUCTS, peak_bandwidth_bytes_per_s, peak_flops
+from autotune.device.sku import SOLD_GB
 
 
 def of(sku, bandwidth=None):
