@@ -199,7 +199,7 @@ def show(
                 for config, superseded in registry.history(name, sku=sku)
                 if history or superseded is None
             ]
-            _print([document.tuned_row(*row) for row in tuned], tables.tuned_table(tuned), as_json=as_json)
+            _print([document.tuned_row(*row) for row in tuned], tables.tuned_view(tuned), as_json=as_json)
 
 
 @app.command()

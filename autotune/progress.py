@@ -28,6 +28,8 @@ class Progress:
     best: RecordedTrial | None
     default_config: Config
     valid_size: int
+    planned: int | None
+    """Trials that the budget and the space allow; None where neither bounds them."""
 
     @property
     def failures(self) -> Counter[FailureKind]:

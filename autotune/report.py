@@ -20,7 +20,7 @@ from autotune.plan import Plan
 from autotune.progress import Progress
 from autotune.registry.records import RecordedTrial
 from autotune.study import StudyResult
-from autotune.tables import ratio_text, results_table, value_text, verdict
+from autotune.tables import ratio_text, results_view, value_text, verdict
 
 
 class Reporter(Protocol):
@@ -55,7 +55,7 @@ class PlainReporter:
     def watch(self, progress: Progress, trial: RecordedTrial | None) -> None:
         if trial is None:
             return
-        planned = progress.plan.budget.trials
+        planned = progress.planned
         count = f"[{len(progress.trials)}/{planned}]" if planned else f"[{len(progress.trials)}]"
         line = Text.assemble((f"{count:>9} ", "dim"), *_trial_line(progress, trial), f"  {trial.config.text}")
         self._console.print(line, soft_wrap=True)
@@ -67,7 +67,7 @@ class PlainReporter:
             note = _note(result)
             if note:
                 self._console.print(note, highlight=False, soft_wrap=True)
-        self._console.print(results_table(results))
+        self._console.print(results_view(results))
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +150,7 @@ def _title(plan: Plan, valid_size: int, exact: bool) -> Text:
 
 
 def _panel(progress: Progress) -> Group:
-    plan, done, planned = progress.plan, len(progress.trials), progress.plan.budget.trials
+    plan, done, planned = progress.plan, len(progress.trials), progress.planned
     rate = progress.measured_now / progress.elapsed_now_s if progress.elapsed_now_s else 0.0
     grid = Table.grid(padding=(0, 2))
     grid.add_row(
@@ -176,8 +176,8 @@ def _panel(progress: Progress) -> Group:
 def _left(progress: Progress, rate: float) -> str:
     """The time until the budget is spent, as far as it can be told."""
     budget, left_s = progress.plan.budget, list[float]()
-    if budget.trials is not None and rate:
-        left_s.append(max(0, budget.trials - len(progress.trials)) / rate)
+    if progress.planned is not None and rate:
+        left_s.append(max(0, progress.planned - len(progress.trials)) / rate)
     if budget.seconds is not None:
         left_s.append(max(0.0, budget.seconds - progress.elapsed_s))
     if not left_s:

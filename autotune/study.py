@@ -110,6 +110,7 @@ class Study:
             best=self._best,
             default_config=self._valid.default,
             valid_size=self._valid.size,
+            planned=self._planned,
         )
 
     def _search(self, study_id: int) -> None:
@@ -194,6 +195,11 @@ class Study:
             or (budget.seconds is not None and self._elapsed_s >= budget.seconds)
             or (budget.plateau is not None and self._since_improvement >= budget.plateau)
         )
+
+    @property
+    def _planned(self) -> int | None:
+        bounds = [self._plan.budget.trials, self._valid.size if self._valid.exact else None]
+        return min((bound for bound in bounds if bound is not None), default=None)
 
     @property
     def _elapsed_s(self) -> float:

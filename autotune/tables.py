@@ -23,16 +23,15 @@ from autotune.values import Config
 from autotune.workload import Workload
 
 
-def results_table(results: Sequence[StudyResult]) -> Table:
-    """A row per study: default, best, speed-up, and the share of the peak where the workload declares its work."""
+def results_view(results: Sequence[StudyResult]) -> Group:
+    """A row per study: default, best, speed-up, share of the peak where it is known; then the best configurations."""
     table = _table("workload", "problem", "device", "metric", "default", "best", "speed-up", "trials", "failed")
     shares = [_shares(result) for result in results]
     if any(shares):
         table.add_column("of peak")
-    table.add_column("best configuration", overflow="fold")
     for result, share in zip(results, shares, strict=True):
         progress, plan = result.progress, result.progress.plan
-        cells = [
+        table.add_row(
             plan.workload.name,
             plan.problem.text or "-",
             plan.device.sku,
@@ -43,30 +42,29 @@ def results_table(results: Sequence[StudyResult]) -> Table:
             str(len(progress.trials)),
             str(sum(progress.failures.values())),
             *([share or "-"] if any(shares) else []),
-            progress.best.config.text if progress.best else "-",
-        ]
-        table.add_row(*cells)
-    return table
-
-
-def tuned_table(tuned: Iterable[tuple[TunedConfig, str | None]]) -> Table:
-    """A row per tuned configuration; with the time at which it was superseded, if it was."""
-    table = _table("workload", "problem", "device", "metric", "default", "tuned", "speed-up", "measured", "superseded")
-    table.add_column("configuration", overflow="fold")
-    for config, superseded_at in tuned:
-        table.add_row(
-            config.workload,
-            config.problem.text or "-",
-            config.sku,
-            config.metric,
-            value_text(config.baseline),
-            value_text(config.value),
-            "default is best" if config.is_default else ratio_text(config.speedup),
-            config.measured_at,
-            superseded_at or "-",
-            config.config.text,
         )
-    return table
+    best = [
+        Text.assemble((f"best for {_subject(r.progress.plan)}: ", "dim"), (r.progress.best.config.text, "bold green"))
+        for r in results
+        if r.progress.best
+    ]
+    return Group(table, *([Text(), *best] if best else []))
+
+
+def tuned_view(tuned: Sequence[tuple[TunedConfig, str | None]]) -> Group:
+    """Three lines per tuned configuration, which fit any terminal; with when it was superseded, if it was."""
+    lines: list[Text] = []
+    for one, superseded_at in tuned:
+        value = f"{one.metric} {value_text(one.value)}"
+        gain = "the default is best" if one.is_default else f"{ratio_text(one.speedup)} the default"
+        against = f"{gain} ({value_text(one.baseline)})" if one.baseline is not None and not one.is_default else gain
+        when = f"measured {one.measured_at}" + (f", superseded {superseded_at}" if superseded_at else "")
+        lines += [
+            Text.assemble((one.workload, "bold"), f" {one.problem.text} on {one.sku}".replace("  ", " ")),
+            Text.assemble("  ", (value, "" if superseded_at else "bold green"), f"; {against}; {when}"),
+            Text(f"  {one.config.text}"),
+        ]
+    return Group(*(lines or [Text("nothing is tuned yet: autotune study FILE")]))
 
 
 def studies_table(studies: Iterable[StudyRecord]) -> Table:
@@ -174,6 +172,10 @@ def outcome_view(plan: Plan, config: Config, outcome: Outcome) -> Group:
         [Text(", ".join(f"{100 * share:.1f} % of peak {name}" for name, share in shares.items()))] if shares else []
     )
     return Group(title, table, *of_peak, Text(phases, "dim"))
+
+
+def _subject(plan: Plan) -> str:
+    return f"{plan.workload.name} {plan.problem.text}".strip()
 
 
 def _table(*columns: str) -> Table:

@@ -12,5 +12,6 @@ def home(tmp_path, monkeypatch):
     for name in ("AUTOTUNE_DATABASE", "AUTOTUNE_SNAPSHOT_PATH", "AUTOTUNE_EXECUTOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AUTOTUNE_HOME", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     refresh()  # lookups are remembered for the life of a process
     return folder
