@@ -10,10 +10,9 @@ import random
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -23,11 +22,11 @@ from autotune.device import Device
 from autotune.errors import AutotuneError, DeviceError, UserError
 from autotune.executor import Executor, ExecutorOptions, load_executor
 from autotune.executors import recording
-from autotune.lookup import refresh
+from autotune.lookup import lookup, refresh
 from autotune.measurement import Failure
 from autotune.plan import Budget, Plan
 from autotune.registry import Registry
-from autotune.settings import Settings
+from autotune.settings import Settings, override
 from autotune.study import Study, StudyResult
 from autotune.trial import Effort
 from autotune.values import Config, Problem, Scalar
@@ -71,14 +70,9 @@ def settings(
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
 ) -> None:
     """Say where autotune keeps and finds what it knows."""
-    chosen = Settings.from_environment()
-    if home is not None:
-        chosen = chosen.at(home)
-    if database is not None:
-        chosen = replace(chosen, database=database)
-    if snapshot_path:
-        chosen = replace(chosen, snapshot_path=tuple(snapshot_path))
-    context.obj = chosen
+    override(home=home, database=database, snapshot_path=snapshot_path)
+    refresh()
+    context.obj = Settings.from_environment()
 
 
 @app.command()
@@ -200,6 +194,23 @@ def show(
                 if history or superseded is None
             ]
             _print([document.tuned_row(*row) for row in tuned], tables.tuned_view(tuned), as_json=as_json)
+
+
+@app.command("lookup")
+def lookup_(
+    name: Annotated[str, typer.Argument(metavar="WORKLOAD", help="As it is called where it is declared.")],
+    problem: Annotated[str, typer.Option("--problem", "-p", help="k=v,…")] = "",
+    nearest: Annotated[bool, typer.Option("--nearest", help="The nearest tuned problem will do.")] = False,
+    sku: Sku = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer as autotune.lookup does in a program: the configuration, and how far to trust it."""
+    dimensions: dict[str, Any] = dict(Problem.parse(problem))
+    found = lookup(name, nearest=nearest, sku=sku, **dimensions)
+    if found.tuned is None:
+        raise UserError(found.reason)
+    answer = {"kind": found.kind.value, "reason": found.reason, "path": str(found.path), **found.tuned.to_json()}
+    _print(answer, f"{found.tuned.config.text}\n({found.kind.value}: {found.reason})", as_json=as_json)
 
 
 @app.command()

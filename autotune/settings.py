@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -30,21 +30,27 @@ class Settings:
         folders = (env.get("AUTOTUNE_SNAPSHOT_PATH") or "").split(os.pathsep)
         return cls(
             home=home,
-            database=env.get("AUTOTUNE_DATABASE") or _database_in(home),
+            database=env.get("AUTOTUNE_DATABASE") or f"sqlite:///{home / 'autotune.db'}",
             snapshot_path=tuple(Path(folder).expanduser() for folder in folders if folder),
             executor=env.get("AUTOTUNE_EXECUTOR") or "local",
         )
-
-    def at(self, home: Path) -> Self:
-        """The same with another data directory; a database that was named explicitly stays."""
-        own = _database_in(self.home)
-        database = _database_in(home) if self.database == own else self.database
-        return replace(self, home=home, database=database)
 
     @property
     def snapshots(self) -> Path:
         """The user's own snapshots, one file per SKU and workload."""
         return self.home / "snapshots"
+
+
+def override(
+    *, home: Path | None = None, database: str | None = None, snapshot_path: Sequence[Path] | None = None
+) -> None:
+    """Let what was typed hold for this process and all that it starts, a worker's own lookups among them."""
+    if home is not None:
+        os.environ["AUTOTUNE_HOME"] = str(home.absolute())
+    if database is not None:
+        os.environ["AUTOTUNE_DATABASE"] = database
+    if snapshot_path:
+        os.environ["AUTOTUNE_SNAPSHOT_PATH"] = os.pathsep.join(str(folder.absolute()) for folder in snapshot_path)
 
 
 def default_home(env: Mapping[str, str]) -> Path:
@@ -56,7 +62,3 @@ def default_home(env: Mapping[str, str]) -> Path:
     except RuntimeError:  # a container without HOME and an entry for its user: lookups there go on to other folders
         home = Path("/nonexistent")
     return home / ".local/share/autotune"
-
-
-def _database_in(home: Path) -> str:
-    return f"sqlite:///{home / 'autotune.db'}"

@@ -10,7 +10,7 @@ def home(tmp_path, monkeypatch):
     """No test reads or writes the user's own data."""
     folder = tmp_path / "home"
     for name in ("AUTOTUNE_DATABASE", "AUTOTUNE_SNAPSHOT_PATH", "AUTOTUNE_EXECUTOR"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # as if it were not set; and what a test sets is gone after it
     monkeypatch.setenv("AUTOTUNE_HOME", str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     refresh()  # lookups are remembered for the life of a process

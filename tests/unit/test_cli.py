@@ -158,6 +158,22 @@ def test_winners_travel_by_export_and_import(run, file, tmp_path, monkeypatch):
     assert len(json.loads(run("show", "--json")[1])) == 2
 
 
+def test_lookup_answers_as_a_program_would_be_answered_also_from_other_folders(run, file, tmp_path):
+    run("study", file, "--quick", "--trials", "18")
+    run("export", tmp_path / "shipped")
+    code, out, _ = run("lookup", "sample", "--problem", "n=1")
+    assert code == 0
+    assert "x=16,y=2" in out
+    assert "exact" in out
+    elsewhere = ("--home", tmp_path / "empty", "--snapshot-path", tmp_path / "shipped")
+    answer = json.loads(run(*elsewhere, "lookup", "sample", "--problem", "n=1", "--json")[1])
+    assert answer["config"] == {"x": 16, "y": 2}
+    assert answer["path"].startswith(str(tmp_path / "shipped"))
+    code, _, err = run("lookup", "sample", "--problem", "n=3")
+    assert code == 2
+    assert "autotune study FILE --workload sample --problem n=3" in err
+
+
 def test_devices_lists_the_cpu_with_its_sku(run):
     code, out, _ = run("devices", "--json")
     assert code == 0

@@ -26,9 +26,12 @@ def libraries(old):
 
 
 def ask(host, expression, *, old=False, **environment):
-    """The value of the expression about `device` in a fresh process on that host, through JSON."""
+    """The value of the expression about `device` in a fresh process on that host, through JSON.
+
+    It remembers nothing unless it is given a cache: one test may ask of several hosts.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CUDA_")}
-    loaded = {"LD_LIBRARY_PATH": str(libraries(old)), "FAKE_HOST": host}
+    loaded = {"LD_LIBRARY_PATH": str(libraries(old)), "FAKE_HOST": host, "XDG_CACHE_HOME": os.devnull}
     code = f"import json; from autotune import device; print(json.dumps({expression}))"
     done = subprocess.run(
         [sys.executable, "-c", code],
