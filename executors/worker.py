@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,6 +31,13 @@ DUMP_ENDS = b" in <module>\n"
 """The last line of that."""
 CHANNEL_CLOSED = 97
 """The exit code where a message cannot be sent: the workload closed the socket, or the parent is gone."""
+
+# Waits for the end of the lifeline, its input, and kills its group, the worker's. It is nobody's child, for a workload
+# may wait for all of its own, and heeds no signal that a workload may send to the group.
+_GUARD = (
+    "import os, signal; os.fork() and os._exit(0); signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()); "
+    "os.read(0, 1); os.killpg(0, signal.SIGKILL)"
+)
 
 
 def main(messages: int, lifeline: int) -> NoReturn:
@@ -133,17 +141,31 @@ def _out_of_reach(descriptor: int) -> int:
 
 
 def _die_with_parent(lifeline: int) -> None:
-    """Have the kernel kill this process group once the parent is gone.
+    """Have this process group killed once the parent is gone: by the kernel, or where that is refused by a guard."""
+    if not _killed_by_kernel(lifeline):
+        # check: better no worker than one that nothing would end
+        subprocess.run([sys.executable, "-ISc", _GUARD], stdin=lifeline, stdout=subprocess.DEVNULL, check=True)
 
-    The kernel itself sends the signal when the other end of the pipe closes: it needs no thread, which could not run
-    while native code holds the interpreter's lock, and it reaches the processes that a workload started, which the
-    parent-death signal of prctl would leave behind.
+
+def _killed_by_kernel(lifeline: int) -> bool:
+    """Have the kernel itself send the signal when the other end of the pipe closes; False where it will not.
+
+    That needs no thread, which could not run while native code holds the interpreter's lock, and it reaches the
+    processes that a workload started. The parent-death signal of prctl would leave those behind, and is sent already
+    when the parent's thread ends that started this process.
     """
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([lifeline], [], [], 0)[0]:  # it was gone already, and the kernel signals only a change
+    try:
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+        # A sandbox may also accept all this and do nothing.
+        killer = fcntl.fcntl(lifeline, fcntl.F_GETSIG) == signal.SIGKILL
+        armed = killer and bool(fcntl.fcntl(lifeline, fcntl.F_GETFL) & os.O_ASYNC)
+    except OSError:
+        return False
+    if armed and select.select([lifeline], [], [], 0)[0]:  # it was gone already, and the kernel signals only a change
         os.killpg(0, signal.SIGKILL)
+    return armed
 
 
 def _yield_memory_first() -> None:

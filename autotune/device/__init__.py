@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from autotune.device import cpu
+from autotune.device import cpu, remembered
 from autotune.device.cuda_driver import DriverDevice, driver_devices
 from autotune.device.nvml import CLOCK_MEMORY, CLOCK_SM, Handle, Nvml, NvmlUnavailable
 from autotune.device.sku import cpu_sku, gpu_sku, mig_profile
@@ -102,14 +102,24 @@ def select(devices: Sequence[Device], wanted: str | None) -> list[Device]:
 
 
 @cache
-def current_sku() -> str:
-    """The SKU of the device that this process would use: its first visible GPU, else the CPU; read once per process."""
+def current_sku(root: str = cpu.ROOT) -> str:
+    """The SKU of the device that this process would use: its first visible GPU, else the CPU; read once per process.
+
+    A GPU's may be up to ten minutes old, see `remembered.py`: a power limit set meanwhile is not seen.
+    root: where the driver's files are found.
+    """
+    path = remembered.place(root)
+    if path and (known := remembered.recall(path)):
+        return known
     nvml = _nvml()
     seen = _visible(nvml) if nvml else []
-    if nvml is None or not seen:
+    if nvml is None or not seen:  # never remembered: the cores that a process may use differ, and are quickly counted
         machine = cpu.processor()
         return cpu_sku(machine.name, cores=cpu.usable_cores(), family=machine.family)
-    return _sku(nvml, seen[0])
+    found = _sku(nvml, seen[0])
+    if path:
+        remembered.remember(path, found)
+    return found
 
 
 @cache
