@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 no trial succeeded, 2 something for the user to mend, 130 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import signal
@@ -99,30 +100,32 @@ def study(
     budget = Budget(trials=_default_trials(trials, seconds, quick), seconds=seconds, plateau=plateau)
     options = ExecutorOptions(device=device_name, post_mortem=post_mortem, show_output=show_output)
     kind = executor or (f"replay:{file}" if _is_recording(file) else chosen.executor)
-    declared = _workloads(file, name)
-    with load_executor(kind, options) as runner, _registry(chosen, kind) as registry:
-        plans = [
-            Plan(workload=w, problem=p, device=d, budget=budget, effort=effort, sampler=sampler, seed=seed)
-            for w, p, d in _studies(declared, problem, runner)
-        ]
-        snapshots = None if _is_replay(kind) else chosen.snapshots
-        results = _tune(plans, runner, registry, snapshots, as_json=as_json)
+    snapshots = None if _is_replay(kind) else chosen.snapshots
+    with report.reporter(as_json=as_json) as reporter:
+        declared = _workloads(file, name)
+        with load_executor(kind, options) as runner, _registry(chosen, kind) as registry:
+            plans = [
+                Plan(workload=w, problem=p, device=d, budget=budget, effort=effort, sampler=sampler, seed=seed)
+                for w, p, d in _studies(declared, problem, runner)
+            ]
+            # All are made before the first is run: what is wrong with one must not cost the others' time.
+            studies = [Study(plan, runner, registry, snapshots, reporter.watch) for plan in plans]
+            results = _run(studies, reporter)
     raise typer.Exit(_exit_code(results))
 
 
-def _tune(
-    plans: Sequence[Plan], executor: Executor, registry: Registry, snapshots: Path | None, *, as_json: bool
-) -> list[StudyResult]:
-    """Run the studies one after another; an interrupted one is the last."""
+def _run(studies: Sequence[Study], reporter: report.Reporter) -> list[StudyResult]:
+    """One after another; an interrupted one is the last. What was found is reported even where a later one breaks."""
     results: list[StudyResult] = []
-    with report.reporter(as_json=as_json) as reporter:
-        for plan in plans:
-            one = Study(plan, executor, registry, snapshots, reporter.watch)
-            reporter.begin(plan, one.valid.size, one.valid.exact)
+    try:
+        for one in studies:
+            reporter.begin(one.plan, one.valid.size, one.valid.exact)
             results.append(one.run())
             if results[-1].state == "interrupted":
                 break
-        reporter.end(results)
+    finally:
+        if results:
+            reporter.end(results)
     return results
 
 
@@ -142,11 +145,14 @@ def check(file: File, name: Name = None, problem: Problems = None, device_name: 
 def trial(
     context: typer.Context,
     file: File,
-    config: Annotated[str, typer.Option("--config", "-c", help="k=v,…; what is left out takes its default.")] = "",
+    config: Annotated[
+        list[str] | None, typer.Option("--config", "-c", help="k=v,…; what is left out takes its default; repeatable.")
+    ] = None,
     name: Name = None,
     problem: OneProblem = None,
     executor: ExecutorName = None,
     device_name: DeviceName = None,
+    seed: Annotated[int, typer.Option(help="Of the inputs.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="A short measurement.")] = False,
     post_mortem: PostMortem = False,
     show_output: Output = False,
@@ -155,16 +161,16 @@ def trial(
     """Run exactly one trial and print its outcome; nothing is recorded."""
     kind = executor or (f"replay:{file}" if _is_recording(file) else context.obj.executor)
     options = ExecutorOptions(device=device_name, post_mortem=post_mortem, show_output=show_output)
-    (one,) = _workloads(file, name, exactly_one=True)
-    with load_executor(kind, options) as runner:
-        _, wanted, target = next(_studies([one], [problem] if problem else None, runner))
-        chosen = _one_config(one, wanted, target, Config.parse(config))
-        plan = Plan(workload=one, problem=wanted, device=target, effort=Effort.QUICK if quick else Effort.FULL)
-        outcome = runner.submit(plan.trial(chosen)).result()
-    if as_json:
-        print(json.dumps({"config": chosen, "problem": wanted, "sku": target.sku, "outcome": outcome.to_json()}))
-    else:
-        report.stdout().print(tables.outcome_view(plan, chosen, outcome))
+    with report.json_only() if as_json else contextlib.nullcontext():
+        (one,) = _workloads(file, name, exactly_one=True)
+        with load_executor(kind, options) as runner:
+            _, wanted, target = next(_studies([one], [problem] if problem else None, runner))
+            chosen = _one_config(one, wanted, target, Config.parse(",".join(config or ())))
+            effort = Effort.QUICK if quick else Effort.FULL
+            plan = Plan(workload=one, problem=wanted, device=target, effort=effort, seed=seed)
+            outcome = runner.submit(plan.trial(chosen)).result()
+    answer = {"config": chosen, "problem": wanted, "sku": target.sku, "outcome": outcome.to_json()}
+    _print(answer, tables.outcome_view(plan, chosen, outcome), as_json=as_json)
     raise typer.Exit(1 if isinstance(outcome, Failure) else 0)
 
 
@@ -272,8 +278,8 @@ def main() -> NoReturn:
         _end(error, 2)
     except AutotuneError as error:
         _end(error, 1)
-    except KeyboardInterrupt:
-        _end("interrupted; the same command goes on.", 130)
+    except OSError as error:
+        _end(f"{error.strerror or error}: {error.filename or 'the output'} cannot be written.", 2)
     sys.exit(0)
 
 
@@ -303,7 +309,7 @@ def _is_recording(file: Path) -> bool:
 def _problems(one: Workload, wanted: Sequence[str] | None) -> list[Problem]:
     if not wanted:
         return list(one.problems)
-    return list(dict.fromkeys(p for text in wanted for p in one.select(Problem.parse(text))))
+    return list({p.text: p for text in wanted for p in one.select(Problem.parse(text))}.values())
 
 
 def _studies(
@@ -318,7 +324,9 @@ def _studies(
                 f"{one.name} needs {one.gpus} GPU{'s' if one.gpus != 1 else ''} of one kind; "
                 f"here are: {', '.join(d.sku for d in here) or 'no devices'}."
             )
-        yield from ((one, problem, target) for problem in _problems(one, wanted) for target in targets)
+        for problem in _problems(one, wanted):
+            one.check_work(problem)
+            yield from ((one, problem, target) for target in targets)
 
 
 def _targets(one: Workload, here: Sequence[Device]) -> list[Device]:
@@ -342,7 +350,9 @@ def _one_config(one: Workload, problem: Problem, target: Device, given: Config) 
     config = one.space.config({**values, **given})
     reason = one.space.rejection(config, problem, target)
     if reason is not None:
-        raise UserError(f"{config.text} is not valid for {one.name} {problem.text} on {target.sku}: {reason}.")
+        raise UserError(
+            f"{config.text} is not valid for {one.name} {problem.text} on {target.sku}: {reason.rstrip('.')}."
+        )
     return config
 
 
@@ -364,15 +374,13 @@ def _is_replay(executor: str) -> bool:
 def _exit_code(results: Sequence[StudyResult]) -> int:
     if any(result.state == "interrupted" for result in results):
         return 130
+    if any(result.unpublished for result in results):
+        return 2
     return 0 if all(result.progress.best for result in results) else 1
 
 
 def _print(data: object, view: object, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(data, indent=1))
+        print(json.dumps(data, indent=1, allow_nan=False))
     else:
         report.stdout().print(view)
-
-
-if __name__ == "__main__":
-    main()

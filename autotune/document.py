@@ -47,6 +47,8 @@ def result_document(result: StudyResult) -> dict[str, Any]:
         "speedup": progress.speedup,
         "peak_shares": peak_shares(plan.workload, plan.problem, plan.device, medians),
         "tuned": result.tuned.to_json() if result.tuned else None,
+        "promoted": result.promoted,
+        "unpublished": result.unpublished,
     }
 
 

@@ -65,7 +65,7 @@ class ExecutorError(AutotuneError):
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """A clause that names the nearest of `options`, or lists them all where none is near."""
-    known = sorted(options)
+    known = sorted(set(options))
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if near:
         return f"did you mean {near[0]!r}?"

@@ -27,10 +27,19 @@ class Objective:
         """Whether `value` is strictly better than `than`."""
         return value < than if self.direction == "minimize" else value > than
 
-    def speedup(self, value: float, baseline: float) -> float:
-        """How many times better `value` is than `baseline`; above 1 is better in both directions."""
-        numerator, denominator = (baseline, value) if self.direction == "minimize" else (value, baseline)
-        return numerator / denominator if denominator else math.nan
+    def speedup(self, value: float, baseline: float) -> float | None:
+        """How many times better `value` is than `baseline`; above 1 is better in both directions.
+
+        None unless both are positive: a ratio says nothing of a loss that reaches 0 or a score below it.
+        """
+        if value <= 0 or baseline <= 0:
+            return None
+        return baseline / value if self.direction == "minimize" else value / baseline
+
+    def gain(self, value: float, over: float) -> float:
+        """By which share of `over` the value is better; negative where it is worse, infinite where `over` is 0."""
+        better_by = over - value if self.direction == "minimize" else value - over
+        return better_by / abs(over) if over else math.copysign(math.inf, better_by) if better_by else 0.0
 
     def violations(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """By how much each bound is exceeded; at most 0 keeps it. A metric that is absent is infinitely off."""

@@ -74,9 +74,17 @@ class Plan:
             return None
         return trial.outcome.medians[self.workload.objective.metric]
 
+    def feasible(self, trial: RecordedTrial | None) -> bool:
+        """Whether it was measured and keeps the objective's bounds."""
+        measured = trial.outcome if trial else None
+        return isinstance(measured, Measurement) and self.workload.objective.feasible(measured.medians)
+
     def speedup(self, trial: RecordedTrial | None, over: RecordedTrial | None) -> float | None:
-        """How many times better `trial` is than `over`; None where one of them has no value."""
+        """How many times better `trial` is than `over`; None where a ratio makes no sense.
+
+        A trial that has no value or breaks a bound is no yardstick.
+        """
         value, baseline = self.value(trial), self.value(over)
-        if value is None or baseline is None:
+        if value is None or baseline is None or not self.feasible(over):
             return None
         return self.workload.objective.speedup(value, baseline)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -20,7 +23,10 @@ from autotune.plan import Plan
 from autotune.progress import Progress
 from autotune.registry.records import RecordedTrial
 from autotune.study import StudyResult
-from autotune.tables import ratio_text, results_view, value_text, verdict
+from autotune.tables import ratio_text, results_view, subject, value_text, verdict
+
+MOST_EXPLAINED = 20
+"""Failures that are told in full; `autotune show STUDY` has them all."""
 
 
 class Reporter(Protocol):
@@ -47,7 +53,7 @@ class PlainReporter:
     """One line per trial: for logs, pipes and terminals without control codes."""
 
     def __init__(self, console: Console) -> None:
-        self._console, self._told = console, set[tuple[str, FailureKind]]()
+        self._console, self._told = console, set[tuple[str, FailureKind, str]]()
 
     def begin(self, plan: Plan, valid_size: int, exact: bool) -> None:
         self._console.print(_title(plan, valid_size, exact), highlight=False, soft_wrap=True)
@@ -63,10 +69,8 @@ class PlainReporter:
             self._console.print(explanation, soft_wrap=True)
 
     def end(self, results: Sequence[StudyResult]) -> None:
-        for result in results:
-            note = _note(result)
-            if note:
-                self._console.print(note, highlight=False, soft_wrap=True)
+        for note in (note for result in results for note in _notes(result)):
+            self._console.print(note, highlight=False, soft_wrap=True)
         self._console.print(results_view(results))
 
     def __enter__(self) -> Self:
@@ -75,11 +79,14 @@ class PlainReporter:
     def __exit__(self, *_: object) -> None: ...
 
     def _explain(self, plan: Plan, trial: RecordedTrial) -> list[Text]:
-        """The first failure of each kind in full, with the command that repeats it."""
+        """Each failure that was not told before in full, numbers aside, with the command that repeats it."""
         outcome = trial.outcome
-        if not isinstance(outcome, Failure) or (plan.key.digest, outcome.kind) in self._told:
+        if not isinstance(outcome, Failure):
             return []
-        self._told.add((plan.key.digest, outcome.kind))
+        key = (plan.key.digest, outcome.kind, re.sub(r"[\d.]+", "", outcome.message))
+        if key in self._told or len(self._told) >= MOST_EXPLAINED:
+            return []
+        self._told.add(key)
         return [
             Text(f"{'':10}{outcome.message}", "yellow"),
             Text(f"{'':10}repeat it: {plan.trial(trial.config).command}", "dim"),
@@ -111,20 +118,40 @@ class LiveReporter(PlainReporter):
         self._live.stop()
 
 
+@contextlib.contextmanager
+def json_only() -> Iterator[None]:
+    """Let nothing but our JSON reach standard output: what a workload or its processes print goes to standard error."""
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "wb") as kept:
+        os.dup2(2, 1)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            os.dup2(kept.fileno(), 1)
+
+
 class JsonReporter:
     """Says nothing until the end, then one JSON document on standard output."""
+
+    def __init__(self) -> None:
+        self._stack, self._results = contextlib.ExitStack(), list[StudyResult]()
 
     def begin(self, plan: Plan, valid_size: int, exact: bool) -> None: ...
 
     def watch(self, progress: Progress, trial: RecordedTrial | None) -> None: ...
 
     def end(self, results: Sequence[StudyResult]) -> None:
-        print(json.dumps(results_document(results), indent=1))
+        self._results = list(results)
 
     def __enter__(self) -> Self:
+        self._stack.enter_context(json_only())
         return self
 
-    def __exit__(self, *_: object) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        if self._results:
+            print(json.dumps(results_document(self._results), indent=1, allow_nan=False))
 
 
 def reporter(*, as_json: bool) -> Reporter:
@@ -137,7 +164,7 @@ def reporter(*, as_json: bool) -> Reporter:
 
 def stdout() -> Console:
     """Where tables go; as wide as they need where it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 200)
+    return Console(width=None if sys.stdout and sys.stdout.isatty() else 200)
 
 
 def _title(plan: Plan, valid_size: int, exact: bool) -> Text:
@@ -199,18 +226,23 @@ def _trial_line(progress: Progress, trial: RecordedTrial) -> list[tuple[str, str
     ]
 
 
-def _note(result: StudyResult) -> Text | None:
-    """What the table cannot say: interrupted, nothing to do, nothing within the bounds, the default stays."""
+def _notes(result: StudyResult) -> Iterator[Text]:
+    """What the table cannot say: interrupted, nothing to do, nothing within the bounds, who stays, not published."""
     progress, plan = result.progress, result.progress.plan
-    name = f"{plan.workload.name} {plan.problem.text}".strip()
+    name, done = subject(plan), len(progress.trials)
     if result.state == "interrupted":
-        return Text(f"{name}: interrupted after {len(progress.trials)} trials; the same command goes on.", "yellow")
+        yield Text(f"{name}: interrupted after {done} trial{'s' * (done != 1)}; the same command goes on.", "yellow")
+    elif progress.measured_now == 0:
+        whole = done >= progress.valid_size
+        more = "they are all that are valid" if whole else "raise --trials to search on"
+        yield Text(f"{name}: all {done} trials were recorded before; {more}.")
     if progress.best is None:
-        measured = len(progress.trials) - sum(progress.failures.values())
-        why = f"{measured} measured ones break its bounds" if measured else "every trial failed"
-        return Text(f"{name}: no configuration to recommend, {why}.", "bold red")
-    if result.tuned is not None and result.tuned.is_default:
-        return Text(f"{name}: nothing is clearly faster than the default, which stays.", "yellow")
-    if progress.measured_now == 0:
-        return Text(f"{name}: all {len(progress.trials)} trials were recorded before; raise --trials to search on.")
-    return None
+        measured = done - sum(progress.failures.values())
+        why = f"{measured} measured ones break its bounds" if measured else "no trial succeeded"
+        yield Text(f"{name}: no configuration to recommend, {why}.", "bold red")
+    if result.tuned and not result.promoted and progress.measured_now:
+        yield Text(f"{name}: the winner of an earlier study stays; this one did not beat it.", "yellow")
+    elif result.tuned and result.tuned.is_default:
+        yield Text(f"{name}: nothing is clearly better than the default, which stays.", "yellow")
+    if result.unpublished:
+        yield Text(f"{name}: tuned and recorded, but not published for lookups: {result.unpublished}", "bold red")

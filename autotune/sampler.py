@@ -118,7 +118,9 @@ class Sampler:
                 self.tell(proposal, outcome)
 
     def _propose(self, origin: Origin) -> Proposal | None:
+        self._bridge.proposed = None
         trial = self._optuna.ask(self._distributions)
+        _ = trial.relative_params  # where every parameter has one value Optuna would not ask the bridge
         config = self._bridge.proposed
         if config is None:
             self._optuna.tell(trial, state=TrialState.FAIL)

@@ -9,14 +9,22 @@ from autotune.measurement import Measurement
 from autotune.progress import Progress
 from autotune.registry.records import RecordedTrial
 from autotune.tuned_config import TunedConfig
+from autotune.values import Config
 
 PRACTICAL_GAIN = 0.01
-"""A winner must beat the default by more than this share, or the default stays."""
+"""A winner must beat the incumbent and the default by more than this share, or they stay."""
 
 
-def select(progress: Progress, study_id: int) -> TunedConfig | None:
-    """What a study promotes: its best trial, or a default that is as good; None where no trial keeps the bounds."""
-    winner = _winner(progress)
+def select(progress: Progress, study_id: int, incumbent: Config | None) -> TunedConfig | None:
+    """What a study promotes: its best trial, or the incumbent or the default where that is as good.
+
+    incumbent: what is current now, if it could be measured here. None where no trial keeps the bounds, and where the
+    incumbent was not measured again: nothing is put in its place unseen.
+    """
+    standing = next((trial for trial in progress.trials if trial.config == incumbent), None)
+    if incumbent is not None and standing is None:
+        return None
+    winner = _winner(progress, standing)
     if winner is None or not isinstance(winner.outcome, Measurement):
         return None
     plan, objective = progress.plan, progress.plan.workload.objective
@@ -52,17 +60,20 @@ def select(progress: Progress, study_id: int) -> TunedConfig | None:
     )
 
 
-def _winner(progress: Progress) -> RecordedTrial | None:
-    """The best, unless the default keeps the bounds and the gain over it is not practical or within the noise."""
-    best, default, objective = progress.best, progress.default, progress.plan.workload.objective
-    if best is None or default is None:
-        return best
-    if not isinstance(best.outcome, Measurement) or not isinstance(default.outcome, Measurement):
-        return best
-    if not objective.feasible(default.outcome.medians):
-        return best
-    best_low, best_high = best.outcome.metrics[objective.metric].interval
-    default_low, default_high = default.outcome.metrics[objective.metric].interval
-    apart = best_high < default_low if objective.direction == "minimize" else best_low > default_high
-    speedup = progress.speedup
-    return best if apart and speedup is not None and speedup > 1 + PRACTICAL_GAIN else default
+def _winner(progress: Progress, standing: RecordedTrial | None) -> RecordedTrial | None:
+    """The best, unless the gain over the incumbent, or over the default, is not practical or within the noise."""
+    winner = progress.best
+    for rival in (standing, progress.default):
+        if winner and rival and progress.plan.feasible(rival) and not _clearly_better(progress, winner, rival):
+            winner = rival
+    return winner
+
+
+def _clearly_better(progress: Progress, one: RecordedTrial, rival: RecordedTrial) -> bool:
+    objective = progress.plan.workload.objective
+    if not isinstance(one.outcome, Measurement) or not isinstance(rival.outcome, Measurement):
+        return False
+    samples, against = one.outcome.metrics[objective.metric], rival.outcome.metrics[objective.metric]
+    (low, high), (rival_low, rival_high) = samples.interval, against.interval
+    apart = high < rival_low if objective.direction == "minimize" else low > rival_high
+    return apart and objective.gain(samples.median, over=against.median) > PRACTICAL_GAIN

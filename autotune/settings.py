@@ -46,7 +46,7 @@ def override(
 ) -> None:
     """Let what was typed hold for this process and all that it starts, a worker's own lookups among them."""
     if home is not None:
-        os.environ["AUTOTUNE_HOME"] = str(home.absolute())
+        os.environ["AUTOTUNE_HOME"] = str(home.expanduser().absolute())
     if database is not None:
         os.environ["AUTOTUNE_DATABASE"] = database
     if snapshot_path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from autotune import selection, snapshot
+from autotune.errors import SnapshotError
 from autotune.executor import Executor
 from autotune.lookup import refresh
-from autotune.measurement import Failure, FailureKind, Measurement, Outcome
+from autotune.measurement import Failure, FailureKind, Outcome
 from autotune.plan import Plan
 from autotune.progress import Progress, Watch
 from autotune.registry import RecordedTrial, Registry
@@ -42,7 +44,11 @@ class StudyResult:
     progress: Progress
     state: State
     tuned: TunedConfig | None
-    """What was promoted: the winner, or the default where nothing beats it; None where nothing could be."""
+    """What is current after it; None where nothing is."""
+    promoted: bool
+    """Whether that is this study's doing; otherwise an earlier study's winner stays."""
+    unpublished: str = ""
+    """Why the snapshot could not be written; the registry has the winner all the same."""
 
 
 class Study:
@@ -62,6 +68,11 @@ class Study:
         self._lost: Counter[Config] = Counter()
         self._running: dict[Future[Outcome], Proposal] = {}
         self._resumed, self._elapsed_before_s, self._started_s = 0, 0.0, time.monotonic()
+
+    @property
+    def plan(self) -> Plan:
+        """What it was asked for."""
+        return self._plan
 
     @property
     def valid(self) -> ValidSet:
@@ -92,8 +103,16 @@ class Study:
                 self._withdraw()
             finally:
                 self._registry.close_study(record.id, state, self._elapsed_s)
-            tuned = self._promote(record.id)
-        return StudyResult(study_id=record.id, progress=self.progress, state=state, tuned=tuned)
+            tuned, promoted = self._promote(record.id)
+            unpublished = self._publish()
+        return StudyResult(
+            study_id=record.id,
+            progress=self.progress,
+            state=state,
+            tuned=tuned,
+            promoted=promoted,
+            unpublished=unpublished,
+        )
 
     @property
     def progress(self) -> Progress:
@@ -168,7 +187,7 @@ class Study:
     def _seeds(self) -> list[Config]:
         """The incumbent, then the winners for other problems and SKUs, where they are valid here."""
         plan = self._plan
-        incumbent = self._registry.current(plan.workload.name, plan.device.sku, plan.problem)
+        incumbent = [tuned for tuned in [self._incumbent()] if tuned]
         siblings = self._registry.siblings(plan.workload.name, problem=plan.problem, sku=plan.device.sku)
         configs = dict.fromkeys(tuned.config for tuned in [*incumbent, *siblings])
         return [config for config in configs if config in self._valid][:MOST_SEEDS]
@@ -179,18 +198,18 @@ class Study:
         self._since_improvement += 1
         if trial.config == self._valid.default:
             self._default = trial
-        objective = self._plan.workload.objective
-        if not isinstance(trial.outcome, Measurement) or not objective.feasible(trial.outcome.medians):
+        value, best = self._plan.value(trial), self._plan.value(self._best)
+        if value is None or not self._plan.feasible(trial):
             return
-        gain = self._plan.speedup(trial, over=self._best)
-        if gain is None or gain > 1:
+        gain = math.inf if best is None else self._plan.workload.objective.gain(value, over=best)
+        if gain > 0:
             self._best = trial
-        if gain is None or gain > 1 + PLATEAU_GAIN:
+        if gain > PLATEAU_GAIN:
             self._since_improvement = 0
 
     def _budget_left(self) -> bool:
         budget, planned = self._plan.budget, len(self._trials) + len(self._running)
-        return not (
+        return planned == 0 or not (  # the default is measured whatever the budget
             (budget.trials is not None and planned >= budget.trials)
             or (budget.seconds is not None and self._elapsed_s >= budget.seconds)
             or (budget.plateau is not None and self._since_improvement >= budget.plateau)
@@ -210,16 +229,38 @@ class Study:
             future.cancel()
         self._running.clear()
 
-    def _promote(self, study_id: int) -> TunedConfig | None:
-        """Make the winner the current one and publish it; the default wins where nothing is clearly better."""
-        tuned = selection.select(self.progress, study_id)
+    def _promote(self, study_id: int) -> tuple[TunedConfig | None, bool]:
+        """Make the winner the current one; what is current then, and whether it is this study's doing."""
+        incumbent = self._incumbent()
+        if incumbent and self._trials and incumbent.measured_at > max(trial.finished_at for trial in self._trials):
+            return incumbent, False  # an old study that was run again knows nothing new
+        known = incumbent.config if incumbent and incumbent.config in self._valid else None
+        tuned = selection.select(self.progress, study_id, known)
         if tuned is None:
-            return None
+            return incumbent, False
         self._registry.promote(tuned, study_id)
-        if self._snapshots is not None:
-            snapshot.write(self._snapshots, self._registry.current(tuned.workload, tuned.sku))
+        return tuned, True
+
+    def _publish(self) -> str:
+        """Write what is current for lookups; why that was not possible, which must not cost the result."""
+        plan = self._plan
+        current = self._registry.current(plan.workload.name, plan.device.sku)
+        if self._snapshots is None or not current:
+            return ""
+        try:
+            snapshot.write(self._snapshots, current)
+        except SnapshotError as error:
+            return str(error)
+        finally:
             refresh()
-        return tuned
+        return ""
+
+    def _incumbent(self) -> TunedConfig | None:
+        """What is current for this problem by the same measure."""
+        plan, objective = self._plan, self._plan.workload.objective
+        current = self._registry.current(plan.workload.name, plan.device.sku, plan.problem)
+        comparable = (t for t in current if t.gpus == plan.gpus and t.problem.text == plan.problem.text)
+        return next((t for t in comparable if (t.metric, t.direction) == (objective.metric, objective.direction)), None)
 
 
 def _now() -> str:

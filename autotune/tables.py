@@ -37,16 +37,16 @@ def results_view(results: Sequence[StudyResult]) -> Group:
             plan.device.sku,
             plan.workload.objective.metric,
             value_text(plan.value(progress.default)),
-            value_text(plan.value(progress.best)),
-            ratio_text(progress.speedup),
+            value_text(result.tuned.value if result.tuned and result.promoted else plan.value(progress.best)),
+            ratio_text(result.tuned.speedup if result.tuned and result.promoted else progress.speedup),
             str(len(progress.trials)),
             str(sum(progress.failures.values())),
             *([share or "-"] if any(shares) else []),
         )
     best = [
-        Text.assemble((f"best for {_subject(r.progress.plan)}: ", "dim"), (r.progress.best.config.text, "bold green"))
-        for r in results
-        if r.progress.best
+        Text.assemble((f"best for {subject(result.progress.plan)}: ", "dim"), (result.tuned.config.text, "bold green"))
+        for result in results
+        if result.tuned
     ]
     return Group(table, *([Text(), *best] if best else []))
 
@@ -56,8 +56,9 @@ def tuned_view(tuned: Sequence[tuple[TunedConfig, str | None]]) -> Group:
     lines: list[Text] = []
     for one, superseded_at in tuned:
         value = f"{one.metric} {value_text(one.value)}"
-        gain = "the default is best" if one.is_default else f"{ratio_text(one.speedup)} the default"
-        against = f"{gain} ({value_text(one.baseline)})" if one.baseline is not None and not one.is_default else gain
+        against = "the default is best" if one.is_default else f"default {value_text(one.baseline)}"
+        if one.speedup is not None and not one.is_default:
+            against = f"{ratio_text(one.speedup)} the default's {value_text(one.baseline)}"
         when = f"measured {one.measured_at}" + (f", superseded {superseded_at}" if superseded_at else "")
         lines += [
             Text.assemble((one.workload, "bold"), f" {one.problem.text} on {one.sku}".replace("  ", " ")),
@@ -99,7 +100,7 @@ def trials_table(study: StudyRecord, trials: Sequence[RecordedTrial]) -> Table:
             trial.origin,
             value_text(measured.median if measured else None),
             f"{100 * measured.relative_width:.1f}" if measured else "-",
-            verdict(objective, trial),
+            verdict(objective, trial) + (f": {outcome.message}" if isinstance(outcome, Failure) else ""),
             f"{outcome.elapsed_s:.2f}",
             trial.config.text,
         )
@@ -174,7 +175,8 @@ def outcome_view(plan: Plan, config: Config, outcome: Outcome) -> Group:
     return Group(title, table, *of_peak, Text(phases, "dim"))
 
 
-def _subject(plan: Plan) -> str:
+def subject(plan: Plan) -> str:
+    """What a study is about."""
     return f"{plan.workload.name} {plan.problem.text}".strip()
 
 

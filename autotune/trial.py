@@ -74,10 +74,12 @@ class Trial:
 
     @property
     def command(self) -> str:
-        """The command that repeats exactly this trial."""
+        """The command that repeats this trial, on any device of its kind."""
         import shlex
 
         words = ["autotune", "trial", str(self.workload.path), "--workload", self.workload.name]
         if self.problem:
             words += ["--problem", self.problem.text]
-        return shlex.join([*words, "--config", self.config.text])
+        words += ["--config", self.config.text]
+        words += ["--seed", str(self.seed)] if self.seed else []
+        return shlex.join([*words, *(["--quick"] if self.effort is Effort.QUICK else [])])

@@ -24,8 +24,9 @@ Body = Callable[[Problem, Config], Generator[Callable[[], Any], None, None]]
 Work = Callable[[Problem], float]
 
 DEFAULT_TIMEOUT_S = 120.0
+KEYWORDS = ("space", "problems", "objective", "gpus", "timeout_s", "version", "flops", "bytes")
 GPU_PACKAGES = ("cuda", "torch", "triton")
-"""Top-level names that the extra `gpu` brings."""
+"""Top-level names that the extra `gpu` brings; `torch` alone is in the extra `torch`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +63,22 @@ class Workload:
         """The first line of the body's docstring."""
         return (inspect.getdoc(self.body) or "").partition("\n")[0]
 
+    def check_work(self, problem: Problem) -> None:
+        """Raises WorkloadError where `flops` or `bytes` gives no number for the problem: now, not after the study."""
+        for name, work in (("flops", self.flops), ("bytes", self.bytes)):
+            try:
+                good = work is None or float(work(problem)) > 0
+            except Exception as error:
+                raise WorkloadError(
+                    f"{self.name}: {name} of {problem.text}: {type(error).__name__}: {error}."
+                ) from error
+            if not good:
+                raise WorkloadError(f"{self.name}: {name} of {problem.text} is not above 0.")
+
     def select(self, wanted: Problem) -> tuple[Problem, ...]:
         """The declared problems that have the wanted values; a complete new one is taken as it is."""
-        matching = tuple(p for p in self.problems if all(name in p and p[name] == v for name, v in wanted.items()))
+        typed = {(name, type(value), value) for name, value in wanted.items()}  # 1 and 1.0 are two problems
+        matching = tuple(p for p in self.problems if typed <= {(name, type(value), value) for name, value in p.items()})
         if matching:
             return matching
         known = {name for problem in self.problems for name in problem}
@@ -89,6 +103,7 @@ def workload(
     version: str | None = None,
     flops: Work | None = None,
     bytes: Work | None = None,  # noqa: A002 - the field's own word
+    **unknown: Any,
 ) -> Callable[[Body], Workload]:
     """Declare the generator below as a workload: prepare, `yield` the callable to be timed, verify.
 
@@ -98,9 +113,14 @@ def workload(
     one call, as functions of the problem, to report the share of the device's peak.
     """
 
+    for keyword in unknown:
+        raise WorkloadError(f"@workload has no keyword {keyword!r}; {did_you_mean(keyword, KEYWORDS)}")
+
     def declare(body: Body) -> Workload:
         name = getattr(body, "__name__", repr(body))
         _check_declaration(name, body, space, gpus, timeout_s)
+        if objective is not None and not isinstance(objective, Objective):
+            raise WorkloadError(f"{name}: objective is {objective!r}; write minimize({objective!r}) or maximize(…).")
         path = Path(inspect.unwrap(body).__code__.co_filename).resolve()
         return Workload(
             name=name,
@@ -125,6 +145,8 @@ def load(path: Path) -> list[Workload]:
     Raises WorkloadError where there is no such file, it cannot be run, or it declares none.
     """
     path = Path(path).resolve()
+    if path.is_dir():
+        raise WorkloadError(f"{path} is a folder; expected a Python file that declares workloads.")
     if not path.is_file():
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.py")]) if path.parent.is_dir() else ""
         raise WorkloadError(f"there is no file {path}; {near or 'its folder is not there either.'}")
@@ -239,7 +261,8 @@ def _import_failure(path: Path, error: BaseException) -> str:
     where = f"{path}:{lines[-1]}" if lines else str(path)
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
-        source = "'gpu-autotune[gpu]'" if package in GPU_PACKAGES else package
+        extra = "torch" if package == "torch" else "gpu"
+        source = f"'gpu-autotune[{extra}]'" if package in GPU_PACKAGES else package
         return f"{where}: it imports {error.name}, which is not installed here; pip install {source}."
     return f"{where}: {type(error).__name__}: {error} (raised while the file was loaded)."
 
@@ -258,7 +281,10 @@ def _check_declaration(name: str, body: Body, space: SearchSpace, gpus: int | No
 
 
 def _problems(name: str, problems: Iterable[Mapping[str, Any]]) -> tuple[Problem, ...]:
-    listed = tuple(dict.fromkeys(Problem(problem) for problem in problems))
+    if isinstance(problems, Mapping):
+        raise WorkloadError(f"{name}: problems is one mapping; expected a list of them: problems=[Problem(…), …].")
+    by_text = {problem.text: problem for problem in map(Problem, problems)}  # as text, 1 is not 1.0
+    listed = tuple(by_text.values())
     if not listed:
         raise WorkloadError(f"{name}: problems is empty; leave it out where there is only one problem.")
     return listed

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MOST_DRAWS = 5_000
 _ENOUGH_HITS = 200
 _REJECTED_IN_A_ROW = 10_000
+_NEAREST_TRIED = 2000
 _NEAREST_STEPS = 200_000
 _COMPLETIONS = 1_000
 _PATIENCE = 5
@@ -125,6 +126,8 @@ class ValidSet:
         what `config` lacks should be at its default. Ends early where it would take long.
         """
         found = nearest(self._root, self._targets(self.space.checked(config)), _NEAREST_STEPS)
+        if self._outside:  # each is tried against predicates: a sparse set must not cost a second to look through
+            found = islice(found, _NEAREST_TRIED)
         return (self._config(indices) for indices in found if self._accepts(indices))
 
     def neighbours(self, config: Mapping[str, Any]) -> list[Config]:

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from autotune import Config, Problem, SearchSpace, integer, lookup, maximize
+from autotune import Config, Problem, SearchSpace, choice, integer, lookup, maximize, minimize
 from autotune.errors import WorkloadError
 from autotune.measurement import FailureKind, Measurement
 from autotune.registry import Registry
@@ -172,3 +174,86 @@ def test_watchers_hear_of_every_trial_with_the_state_after_it(registry):
     tune(registry, latency, watch=lambda progress, trial: heard.append((len(progress.trials), trial)))
     assert [count for count, trial in heard if trial] == list(range(1, 11))
     assert all(isinstance(trial.outcome, Measurement) for _, trial in heard if trial)
+
+
+@pytest.mark.parametrize(
+    ("objective", "value", "best"),
+    [
+        (maximize("score"), lambda x: x, 9),
+        (maximize("score"), lambda x: x - 20, 9),
+        (minimize("score"), lambda x: 1 - x, 9),
+        (minimize("score"), lambda x: x, 0),
+    ],
+)
+def test_metrics_at_or_below_zero_are_ranked_by_their_value(registry, objective, value, best):
+    space = SearchSpace(x=integer(0, 9, default=4))
+    result, _ = tune(
+        registry, lambda config: measured(1.0, score=float(value(config.x))), space=space, objective=objective
+    )
+    assert result.progress.best.config == {"x": best}
+    assert result.tuned.config == {"x": best}
+
+
+def test_a_space_of_one_configuration_is_measured(registry):
+    result, asked = tune(registry, lambda config: measured(1.0), space=SearchSpace(x=choice(7), y=choice("a")))
+    assert asked == [{"x": 7, "y": "a"}]
+    assert result.tuned.is_default
+
+
+def test_the_default_is_measured_even_where_the_budget_is_nothing(registry):
+    _, asked = tune(registry, latency, trials=None, seconds=0.0)
+    assert asked == [{"x": 9}]
+
+
+def test_an_incumbent_that_was_not_measured_again_stays(registry, home):
+    first, _ = tune(registry, latency, snapshots=home / "snapshots")
+    result, asked = tune(registry, latency, version="v2", trials=1, snapshots=home / "snapshots")
+    assert asked == [{"x": 9}]
+    assert result.tuned == first.tuned
+    assert not result.promoted
+    assert registry.current() == [first.tuned]
+
+
+def test_an_incumbent_that_is_as_good_stays_and_one_that_is_beaten_goes(registry):
+    tune(registry, latency)
+
+    def later(config):  # x=4 is now a touch faster than the incumbent x=3, x=5 far faster
+        return measured({3: 1.0, 4: 0.995, 5: 0.5}.get(config.x, 2.0) if five or config.x != 5 else 2.0)
+
+    five = False
+    result, _ = tune(registry, later, version="v2")
+    assert (result.tuned.config, result.promoted) == ({"x": 3}, True)
+    five = True
+    result, _ = tune(registry, later, version="v3")
+    assert result.tuned.config == {"x": 5}
+
+
+def test_an_old_study_that_is_run_again_changes_nothing(registry):
+    tune(registry, latency)
+    with_five = tune(registry, lambda c: measured(0.5 if c.x == 5 else 2.0), version="v2")[0].tuned
+    registry.promote(replace(with_five, measured_at="2999-01-01T00:00:00+00:00"), None)
+    result, asked = tune(registry, latency)
+    assert asked == []
+    assert result.tuned.config == {"x": 5}
+    assert not result.promoted
+
+
+def test_there_is_no_speedup_over_a_default_that_breaks_a_bound(registry):
+    def answer(config):
+        return measured(1.0, score=5.0 if config.x == 9 else 3.0, p99_ms=3.0 if config.x == 9 else 1.0)
+
+    result, _ = tune(registry, answer, objective=maximize("score", {"p99_ms": 1}))
+    assert result.progress.speedup is None
+    assert result.tuned.speedup is None
+
+
+def test_a_snapshot_that_cannot_be_written_costs_no_result_and_is_never_overwritten(registry, home):
+    from autotune.snapshot import path_of
+
+    broken = path_of(home / "snapshots", "h200-sxm-141gb", "sample")
+    broken.parent.mkdir(parents=True)
+    broken.write_text("garbage")
+    result, _ = tune(registry, latency, snapshots=home / "snapshots")
+    assert str(broken) in result.unpublished
+    assert registry.current() == [result.tuned]
+    assert broken.read_text() == "garbage"
