@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from autotune.values import Config
+
 
 class FailureKind(StrEnum):
     """Why a trial gave no measurement."""
@@ -84,6 +86,9 @@ class Conditions:
     temperature_c: int | None = None
     power_w: float | None = None
     throttle: tuple[str, ...] = ()
+    """What held the clocks back while it was measured, by NVML's names."""
+    disturbed: tuple[str, ...] = ()
+    """Those of `throttle` that were not there for the rival, and did not go away when it was measured again."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -92,7 +97,8 @@ class Conditions:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        return cls(**{**data, "throttle": tuple(data.get("throttle", ()))})
+        tuples = {name: tuple(data.get(name, ())) for name in ("throttle", "disturbed")}
+        return cls(**{**data, **tuples})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +108,9 @@ class Measurement:
     metrics: Mapping[str, Samples]
     conditions: Conditions = field(default_factory=Conditions)
     phase_s: Mapping[str, float] = field(default_factory=dict)
-    """Wall seconds per phase: prepare, warm_up (compiles), measure, verify."""
+    """Wall seconds per phase: prepare, warm_up (compiles, where that was not done ahead), measure, verify."""
+    same_binary_as: Config | None = None
+    """The configuration that was measured in its place, because both compile to the same binary."""
 
     @property
     def medians(self) -> dict[str, float]:
@@ -120,6 +128,7 @@ class Measurement:
             "metrics": {name: list(samples.values) for name, samples in self.metrics.items()},
             "conditions": self.conditions.to_json(),
             "phase_s": dict(self.phase_s),
+            **({"same_binary_as": self.same_binary_as} if self.same_binary_as is not None else {}),
         }
 
 
@@ -163,6 +172,7 @@ def outcome_from_json(data: Mapping[str, Any]) -> Outcome:
         metrics={name: Samples(tuple(values)) for name, values in data["metrics"].items()},
         conditions=Conditions.from_json(data["conditions"]),
         phase_s=data["phase_s"],
+        same_binary_as=Config(data["same_binary_as"]) if "same_binary_as" in data else None,
     )
 
 

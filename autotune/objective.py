@@ -13,6 +13,9 @@ from autotune.errors import WorkloadError
 LATENCY_MS = "latency_ms"
 """The metric that is timed by us, always there: the wall or device time of one call of what was yielded."""
 
+ENERGY_J = "energy_j"
+"""Joules of one call as the device tells them; measured by us where the objective or one of its bounds names it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Objective:

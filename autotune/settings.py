@@ -21,6 +21,8 @@ class Settings:
     """AUTOTUNE_SNAPSHOT_PATH, --snapshot-path: folders of snapshots that are looked at before the user's own."""
     executor: str
     """AUTOTUNE_EXECUTOR, --executor. Default: `local`."""
+    lock_folder: Path | None = None
+    """AUTOTUNE_LOCK_FOLDER, --lock-folder: where devices are locked. Default: /tmp, which all users of a host share."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -33,6 +35,7 @@ class Settings:
             database=env.get("AUTOTUNE_DATABASE") or f"sqlite:///{home / 'autotune.db'}",
             snapshot_path=tuple(Path(folder).expanduser() for folder in folders if folder),
             executor=env.get("AUTOTUNE_EXECUTOR") or "local",
+            lock_folder=Path(locks).expanduser() if (locks := env.get("AUTOTUNE_LOCK_FOLDER")) else None,
         )
 
     @property
@@ -42,7 +45,11 @@ class Settings:
 
 
 def override(
-    *, home: Path | None = None, database: str | None = None, snapshot_path: Sequence[Path] | None = None
+    *,
+    home: Path | None = None,
+    database: str | None = None,
+    snapshot_path: Sequence[Path] | None = None,
+    lock_folder: Path | None = None,
 ) -> None:
     """Let what was typed hold for this process and all that it starts, a worker's own lookups among them."""
     if home is not None:
@@ -51,6 +58,8 @@ def override(
         os.environ["AUTOTUNE_DATABASE"] = database
     if snapshot_path:
         os.environ["AUTOTUNE_SNAPSHOT_PATH"] = os.pathsep.join(str(folder.absolute()) for folder in snapshot_path)
+    if lock_folder is not None:
+        os.environ["AUTOTUNE_LOCK_FOLDER"] = str(lock_folder.expanduser().absolute())
 
 
 def default_home(env: Mapping[str, str]) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from autotune.device import cpu, remembered
 from autotune.device.cuda_driver import DriverDevice, driver_devices
-from autotune.device.nvml import CLOCK_MEMORY, CLOCK_SM, Handle, Nvml, NvmlUnavailable
+from autotune.device.nvml import CLOCK_MEMORY, CLOCK_SM, Handle, Nvml, NvmlUnavailable, RunningProcess
 from autotune.device.sku import cpu_sku, gpu_sku, mig_profile
 from autotune.device.visibility import VisibleGpu, visible_gpus
 from autotune.errors import DeviceError
@@ -148,9 +148,32 @@ def conditions(device: Device) -> Conditions:
 
 
 def energy_j(device: Device) -> float | None:
-    """Energy that the whole board has drawn since its driver was loaded: the difference of two readings is of use."""
+    """Energy that the whole board, or the processor, has drawn since some moment: a difference of readings is of use.
+
+    None where it is not told.
+    """
+    if device.kind == "cpu":
+        return cpu.energy_j()
     nvml, gpu = _nvml(), _gpu_handle(device)
     return nvml.energy_j(gpu) if nvml and gpu else None
+
+
+def compute_processes(device: Device) -> list[RunningProcess]:
+    """The processes that NVML sees computing on the GPU or on the MIG slice; none on the CPU."""
+    nvml, handle = _nvml(), _handle(device)
+    return nvml.compute_processes(handle) if nvml and handle else []
+
+
+def graphics_processes(device: Device) -> list[RunningProcess]:
+    """Those that draw on it, as a desktop does."""
+    nvml, handle = _nvml(), _handle(device)
+    return nvml.graphics_processes(handle) if nvml and handle else []
+
+
+def used_memory_bytes(device: Device) -> int | None:
+    """Of the GPU's or the slice's memory, what all processes hold, those of other containers among them."""
+    nvml, handle = _nvml(), _handle(device)
+    return nvml.used_memory_bytes(handle) if nvml and handle else None
 
 
 def why_no_gpu() -> str:
@@ -227,9 +250,13 @@ def _visible(nvml: Nvml) -> list[VisibleGpu]:
 
 def _gpu_handle(device: Device) -> Handle | None:
     """The handle of the GPU, or of the GPU that the MIG slice is part of."""
-    nvml = _nvml() if device.kind == "gpu" else None
-    handle = nvml.by_uuid(device.uuid) if nvml else None
+    nvml, handle = _nvml(), _handle(device)
     return nvml.parent(handle) if nvml and handle and device.uuid.startswith("MIG-") else handle
+
+
+def _handle(device: Device) -> Handle | None:
+    nvml = _nvml() if device.kind == "gpu" else None
+    return nvml.by_uuid(device.uuid) if nvml else None
 
 
 def _sku(nvml: Nvml, one: VisibleGpu) -> str:

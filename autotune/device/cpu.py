@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from os.path import isdir
 
 ROOT = "/"
 
@@ -38,7 +40,7 @@ def usable_cores(root: str = ROOT) -> int:
 
     A quota of one and a half cores counts as two: that many threads can run at the same moment.
     """
-    quotas = [cores for folder in _groups("cpu", root) if (cores := _quota_cores(folder)) is not None]
+    quotas = [cores for folder in control_groups("cpu", root) if (cores := _quota_cores(folder)) is not None]
     whole = [max(1, -int(-cores // 1)) for cores in quotas]
     return min([len(affinity()), *whole])
 
@@ -48,7 +50,7 @@ def usable_memory_bytes(root: str = ROOT) -> int:
     total = re.search(r"MemTotal:\s+(\d+) kB", read(f"{root}/proc/meminfo"))
     limits = [
         int(text)
-        for folder in _groups("memory", root)
+        for folder in control_groups("memory", root)
         for file in ("memory.max", "memory.limit_in_bytes")
         if (text := read(f"{folder}/{file}").strip()).isdigit()
     ]
@@ -72,6 +74,31 @@ def clock_mhz(root: str = ROOT) -> int | None:
     return round(sum(clocks) / len(clocks)) if clocks else None
 
 
+def energy_j(root: str = ROOT) -> float | None:
+    """Joules that the processor's packages have drawn, counted from some moment; None where nobody tells us.
+
+    Where the kernel counts energy (RAPL) it most often lets only root read it.
+    """
+    return _energy_counter(root).read_j()
+
+
+def control_groups(controller: str, root: str = ROOT) -> Iterator[str]:
+    """The folders of this process's control group and of its ancestors, of version 2 and of version 1.
+
+    The path in /proc/self/cgroup is the host's, and need not exist in a container: then only the mount point, which
+    is the container's own group, is found. A folder that is not there reads as no limit.
+    """
+    for line in read(f"{root}/proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        mount = f"{root}/sys/fs/cgroup/{controllers}".rstrip("/")
+        while path.strip("/"):
+            yield mount + path
+            path = path.rpartition("/")[0]
+        yield mount
+
+
 def affinity() -> set[int]:
     """The cores that the scheduler may put this process on; all of them on systems without affinities."""
     if hasattr(os, "sched_getaffinity"):
@@ -88,28 +115,44 @@ def read(path: str, at_most: int = -1) -> str:
         return ""
 
 
+@cache
+def _energy_counter(root: str) -> _EnergyCounter:
+    return _EnergyCounter(root)
+
+
+class _EnergyCounter:
+    """The sum over the packages, each of which starts again at 0 after its range: some minutes to hours of load.
+
+    Source: Documentation/power/powercap/powercap.rst of the Linux kernel. A zone within a package is part of it.
+    """
+
+    def __init__(self, root: str) -> None:
+        folder = f"{root}/sys/class/powercap"
+        zones = sorted(filter(re.compile(r"intel-rapl:\d+").fullmatch, os.listdir(folder))) if isdir(folder) else []
+        self._zones = [zone for name in zones if read(f"{(zone := f'{folder}/{name}')}/name").startswith("package")]
+        self._last_uj: dict[str, int] = {}
+        self._drawn_uj = 0
+
+    def read_j(self) -> float | None:
+        """Since the first call; to be called again before a package's range is used up."""
+        for zone in self._zones:
+            text = read(f"{zone}/energy_uj").strip()
+            if not text.isdigit():
+                return None
+            now_uj, last_uj = int(text), self._last_uj.get(zone)
+            if last_uj is not None:
+                wrapped = now_uj < last_uj
+                range_uj = int(read(f"{zone}/max_energy_range_uj").strip() or 0) if wrapped else 0
+                self._drawn_uj += now_uj - last_uj + range_uj
+            self._last_uj[zone] = now_uj
+        return self._drawn_uj / 1e6 if self._zones else None
+
+
 def _unnamed(fields: dict[str, str]) -> str:
     machine = os.uname().machine
     if "CPU part" in fields:
         return f"{machine} implementer {fields.get('CPU implementer', '?')} part {fields['CPU part']}"
     return fields.get("cpu") or fields.get("uarch") or machine  # POWER; RISC-V
-
-
-def _groups(controller: str, root: str) -> Iterator[str]:
-    """The folders of this process's control group and of its ancestors, of version 2 and of version 1.
-
-    The path in /proc/self/cgroup is the host's, and need not exist in a container: then only the mount point, which
-    is the container's own group, is found. A folder that is not there reads as no limit.
-    """
-    for line in read(f"{root}/proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        mount = f"{root}/sys/fs/cgroup/{controllers}".rstrip("/")
-        while path.strip("/"):
-            yield mount + path
-            path = path.rpartition("/")[0]
-        yield mount
 
 
 def _quota_cores(folder: str) -> float | None:

@@ -15,6 +15,7 @@ from typing import TypeVar
 LIBRARY = "libnvidia-ml.so.1"
 
 SUCCESS = 0
+INSUFFICIENT_SIZE = 7
 FEATURE_ENABLED = 1
 CLOCK_SM, CLOCK_MEMORY = 1, 2
 TEMPERATURE_GPU = 0
@@ -22,6 +23,9 @@ NVLINK_MAX_LINKS = 36
 NAME_SIZE, UUID_SIZE, VERSION_SIZE = 96, 96, 80
 TEMPERATURE_VERSION = 0x100000C
 """The size of nvmlTemperature_t, 12, and its version, 1, in the highest byte."""
+MEMORY_V2_VERSION = 0x2000028
+"""The size of nvmlMemory_v2_t, 40, and its version, 2."""
+NOT_AVAILABLE = 2**64 - 1
 
 EVENT_REASONS = {
     0x02: "applications_clocks_setting",
@@ -51,6 +55,35 @@ class MemoryInfo(Structure):
     """nvmlMemory_t."""
 
     _fields_ = [("total", c_ulonglong), ("free", c_ulonglong), ("used", c_ulonglong)]
+
+
+class MemoryInfoV2(Structure):
+    """nvmlMemory_v2_t: what the driver keeps for itself does not count as used, as it does in nvmlMemory_t."""
+
+    _fields_ = [
+        ("version", c_uint),
+        ("total", c_ulonglong),
+        ("reserved", c_ulonglong),
+        ("free", c_ulonglong),
+        ("used", c_ulonglong),
+    ]
+
+
+class ProcessInfo(Structure):
+    """nvmlProcessInfo_t as version 3 of the functions fills it, and version 2."""
+
+    _fields_ = [
+        ("pid", c_uint),
+        ("used_bytes", c_ulonglong),
+        ("gpu_instance", c_uint),
+        ("compute_instance", c_uint),
+    ]
+
+
+class ProcessInfoV1(Structure):
+    """nvmlProcessInfo_v1_t."""
+
+    _fields_ = [("pid", c_uint), ("used_bytes", c_ulonglong)]
 
 
 class PciInfo(Structure):
@@ -89,6 +122,10 @@ class Temperature(Structure):
     _fields_ = [("version", c_uint), ("sensor", c_uint), ("celsius", c_int)]
 
 
+_PROCESS_RECORDS = (("_v3", ProcessInfo), ("_v2", ProcessInfo), ("", ProcessInfoV1))
+"""By the suffix of the functions' names, since R510, R470 and ever."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
     """The shape of a MIG slice."""
@@ -97,6 +134,22 @@ class Slice:
     gpu_slices: int
     compute_slices: int
     memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningProcess:
+    """A process with a context on a GPU."""
+
+    pid: int
+    """In this process's own namespace, or with older drivers in the host's."""
+    memory_bytes: int | None
+    """None where the driver does not tell."""
+
+    @classmethod
+    def of(cls, record: Structure) -> RunningProcess:
+        """By the driver's record of it."""
+        used = int(record.used_bytes)
+        return cls(pid=int(record.pid), memory_bytes=None if used == NOT_AVAILABLE else used)
 
 
 class NvmlUnavailable(Exception):
@@ -161,6 +214,19 @@ class Nvml:
         """Memory of the GPU or of the slice; None where it shares the host's."""
         info = self._get("nvmlDeviceGetMemoryInfo", MemoryInfo(), handle)
         return info.total if info else None
+
+    def used_memory_bytes(self, handle: Handle) -> int | None:
+        """What processes hold; None from drivers before R510, which count their own reserve in."""
+        info = self._get("nvmlDeviceGetMemoryInfo_v2", MemoryInfoV2(version=MEMORY_V2_VERSION), handle)
+        return info.used if info else None
+
+    def compute_processes(self, handle: Handle) -> list[RunningProcess]:
+        """Those that compute on the GPU or on the slice; none where this driver does not tell."""
+        return self._processes("Compute", handle)
+
+    def graphics_processes(self, handle: Handle) -> list[RunningProcess]:
+        """Those that draw on it, as a desktop does."""
+        return self._processes("Graphics", handle)
 
     def pci_device_id(self, gpu: Handle) -> int | None:
         """`0x2335`: the product, without the vendor."""
@@ -247,6 +313,25 @@ class Nvml:
     def _get(self, function: str, out: _Out, *arguments: object) -> _Out | None:
         """`out`, filled in by the function as its last argument."""
         return out if self._call(function, *arguments, byref(out)) == SUCCESS else None  # type: ignore[arg-type]
+
+    def _processes(self, kind: str, handle: Handle) -> list[RunningProcess]:
+        for suffix, record in _PROCESS_RECORDS:
+            found = self._records(f"nvmlDeviceGet{kind}RunningProcesses{suffix}", record, handle)
+            if found is not None:
+                return [RunningProcess.of(one) for one in found]
+        return []
+
+    def _records(self, function: str, record: type[Structure], handle: Handle) -> list[Structure] | None:
+        """All records of a function that is told how many there is room for; None where it cannot be called."""
+        room = 16
+        while True:
+            count, records = c_uint(room), (record * room)()
+            code = self._call(function, handle, byref(count), records)
+            if code == SUCCESS:
+                return list(records[: count.value])
+            if code != INSUFFICIENT_SIZE:
+                return None
+            room = 2 * max(room, count.value)  # more may come meanwhile
 
     def _int(self, function: str, *arguments: object) -> int | None:
         out = self._get(function, c_uint(), *arguments)

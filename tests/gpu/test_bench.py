@@ -1,14 +1,17 @@
 """Timing on a real GPU, held against what is known of the device and of torch's own events."""
 
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from autotune.bench import perform
+from autotune.bench import perform, perform_round
 from autotune.device import gpu_devices
-from autotune.measurement import Measurement
+from autotune.measurement import Measurement, paired_ratio
+from autotune.objective import ENERGY_J, minimize
+from autotune.round import Round
 from autotune.space import SearchSpace, choice
 from autotune.trial import Effort, Trial
 from autotune.values import Config, Problem
@@ -22,11 +25,20 @@ def device():
     return gpu_devices()[0]
 
 
-def run(workload, device, effort=Effort.FULL, **config):
-    trial = Trial(
+def asked(workload, device, effort=Effort.FULL, **config):
+    return Trial(
         workload=workload.reference, problem=Problem(), config=Config(config), sku=device.sku, gpus=1, effort=effort
     )
+
+
+def run(workload, device, effort=Effort.FULL, rival=None, **config):
+    trial = replace(asked(workload, device, effort, **config), rival=rival)
     return perform(workload, trial, device, lambda _: None)
+
+
+def run_round(workload, device, *configs, passes=20):
+    trials = tuple(asked(workload, device, **config) for config in configs)
+    return perform_round(workload, Round(trials=trials, number=1, passes=passes), device, lambda _: None)
 
 
 def declared(name):
@@ -110,3 +122,44 @@ def test_a_trial_gives_its_memory_back(device):
     after = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
     assert after[0] - before[0] < 64 << 20  # cuBLAS keeps a workspace
     assert after[1] - before[1] < 128 << 20
+
+
+def test_a_trial_of_a_short_kernel_takes_little_longer_than_its_preparation(device):
+    run(MATMUL, device, x=1)
+    times = [run(MATMUL, device, x=1).phase_s for _ in range(5)]
+    assert statistics.median(phase_s["warm_up"] + phase_s["measure"] for phase_s in times) < 0.06
+
+
+def test_what_is_certainly_worse_than_the_rival_is_measured_no_further(device):
+    best = run(MATMUL, device, x=1).medians["latency_ms"]
+    assert len(run(MATMUL, device, rival=best / 2, x=1).metrics["latency_ms"].values) <= 3
+
+
+def test_equal_configurations_are_equal_in_pairs_also_while_clocks_fall(device):
+    first, second = run_round(MATMUL, device, {"x": 1}, {"x": 2})
+    ratio = paired_ratio(first.metrics["latency_ms"].values, second.metrics["latency_ms"].values)
+    assert ratio.median == pytest.approx(1.0, abs=0.01)
+    assert len(ratio.values) >= 3
+
+
+def test_bodies_that_do_not_fit_together_are_measured_by_turns(device):
+    def large(problem, config):
+        held = torch.empty(int(0.6 * device.memory_bytes), dtype=torch.int8, device="cuda")
+        x = torch.ones(1 << 22, device="cuda")
+        yield lambda: x.add_(0)
+        assert held.numel()
+
+    outcomes = run_round(replace(MATMUL, name="large", body=large), device, {"x": 1}, {"x": 2}, passes=6)
+    assert all(isinstance(one, Measurement) for one in outcomes), outcomes
+    assert {len(one.metrics["latency_ms"].values) for one in outcomes} == {6}
+
+
+def test_energy_is_an_objective_of_trials_and_of_rounds(device):
+    frugal = replace(MATMUL, objective=minimize(ENERGY_J))
+    alone = run(frugal, device, x=1)
+    assert isinstance(alone, Measurement), alone
+    assert 0.001 < alone.medians[ENERGY_J] < 1.0  # some 700 W for 0.2 ms
+    together = run_round(frugal, device, {"x": 1}, {"x": 2}, passes=3)
+    for one in together:
+        assert len(one.metrics[ENERGY_J].values) == 3
+        assert one.medians[ENERGY_J] == pytest.approx(alone.medians[ENERGY_J], rel=0.3)

@@ -17,8 +17,10 @@ def test_each_variable_is_read():
             "AUTOTUNE_DATABASE": "postgresql+psycopg://db/tune",
             "AUTOTUNE_SNAPSHOT_PATH": os.pathsep.join(["/a", "/b"]),
             "AUTOTUNE_EXECUTOR": "inline",
+            "AUTOTUNE_LOCK_FOLDER": "/shared",
         }
     )
+    assert settings.lock_folder == Path("/shared")
     assert settings.home == Path("/here")
     assert settings.database == "postgresql+psycopg://db/tune"
     assert settings.snapshot_path == (Path("/a"), Path("/b"))

@@ -1,6 +1,7 @@
 /* A stand-in for NVIDIA's management library: the functions that autotune calls, with the signatures and the structures
    of nvml.h, over the hosts described below. FAKE_HOST names one. -DOLD leaves out what older drivers do not have. */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,13 @@ typedef struct {
         sharedOfaCount, gpuInstanceSliceCount, computeInstanceSliceCount;
     unsigned long long memorySizeMB;
 } nvmlDeviceAttributes_t;
+typedef struct { unsigned int version; unsigned long long total, reserved, free, used; } nvmlMemory_v2_t;
+typedef struct { unsigned int pid; unsigned long long usedGpuMemory; } nvmlProcessInfo_v1_t;
+typedef struct {
+    unsigned int pid;
+    unsigned long long usedGpuMemory;
+    unsigned int gpuInstanceId, computeInstanceId;
+} nvmlProcessInfo_v2_t;
 typedef struct { unsigned int version; int sensorType; int temperature; } nvmlTemperature_t;
 
 struct device {
@@ -108,7 +116,51 @@ nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *out) {
 nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t d, char *out, unsigned int size) { return text(d->name, out, size); }
 nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t d, char *out, unsigned int size) { return text(d->uuid, out, size); }
 
+#ifdef OLD
+typedef nvmlProcessInfo_v1_t info_t;
+#define nvmlDeviceGetComputeRunningProcesses_v3 nvmlDeviceGetComputeRunningProcesses
+#define nvmlDeviceGetGraphicsRunningProcesses_v3 nvmlDeviceGetGraphicsRunningProcesses
+#else
+typedef nvmlProcessInfo_v2_t info_t;
+#endif
+
+/* The list says "UUID pid MiB;UUID pid MiB;", with -1 MiB where that is not known. */
+static nvmlReturn_t running(const char *list, nvmlDevice_t d, unsigned int *count, info_t *out) {
+    unsigned int room = *count, pid;
+    long long mib;
+    char uuid[64];
+    *count = 0;
+    for (const char *at = list; at && sscanf(at, "%63s %u %lld;", uuid, &pid, &mib) == 3; at = strchr(at, ';') + 1) {
+        if (strcmp(uuid, d->uuid)) continue;
+        if (*count < room) {
+            memset(&out[*count], 0xFF, sizeof *out);
+            out[*count].pid = pid;
+            out[*count].usedGpuMemory = mib < 0 ? -1ull : (unsigned long long)mib << 20;
+        }
+        ++*count;
+    }
+    return *count > room ? INSUFFICIENT_SIZE : SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t d, unsigned int *count, info_t *out) {
+    return running(getenv("FAKE_PROCESSES"), d, count, out);
+}
+
+nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t d, unsigned int *count, info_t *out) {
+    return running(getenv("FAKE_DESKTOP"), d, count, out);
+}
+
 #ifndef OLD
+nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t d, nvmlMemory_v2_t *out) {
+    const char *used = getenv("FAKE_USED_MIB");
+    if (out->version != (sizeof *out | 2 << 24)) return INVALID_ARGUMENT;
+    out->total = d->mib << 20;
+    out->reserved = 600ull << 20;
+    out->used = (used ? strtoull(used, NULL, 10) : 0) << 20;
+    out->free = out->total - out->reserved - out->used;
+    return SUCCESS;
+}
+
 nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t d, nvmlMemory_t *out) {
     out->total = d->mib << 20;
     out->free = out->total / 2;

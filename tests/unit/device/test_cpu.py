@@ -105,3 +105,37 @@ def test_the_clock_is_the_mean_of_the_cores_that_may_be_used(machine):
 def test_a_virtual_machines_clock_is_in_cpuinfo(machine):
     text = "".join(f"processor\t: {core}\ncpu MHz\t\t: {2000 + core}.000\n\n" for core in (0, 2, 4))
     assert cpu.clock_mhz(machine({"proc/cpuinfo": text}, cores=3)) == 2001  # the cores 0 and 2
+
+
+def rapl(zone, name, energy, most=262_143_328_850):
+    folder = f"sys/class/powercap/{zone}"
+    return {f"{folder}/name": f"{name}\n", f"{folder}/energy_uj": energy, f"{folder}/max_energy_range_uj": f"{most}\n"}
+
+
+def test_energy_is_the_sum_over_the_packages_from_the_first_reading_on(machine):
+    zones = {
+        **rapl("intel-rapl:0", "package-0", "5000000\n"),
+        **rapl("intel-rapl:1", "package-1", "7000000\n"),
+        **rapl("intel-rapl:0:0", "core", "1000000\n"),
+        **rapl("intel-rapl:2", "psys", "1000000\n"),
+    }
+    root = machine(zones)
+    assert cpu.energy_j(root) == 0
+    machine(rapl("intel-rapl:0", "package-0", "6500000\n"))
+    machine(rapl("intel-rapl:1", "package-1", "7250000\n"))
+    machine(rapl("intel-rapl:2", "psys", "9000000\n"))
+    assert cpu.energy_j(root) == pytest.approx(1.75)
+
+
+def test_a_counter_of_energy_that_starts_again_goes_on(machine):
+    root = machine(rapl("intel-rapl:0", "package-0", "9000000\n", most=10_000_000))
+    cpu.energy_j(root)
+    machine(rapl("intel-rapl:0", "package-0", "500000\n", most=10_000_000))
+    assert cpu.energy_j(root) == pytest.approx(1.5)
+    machine(rapl("intel-rapl:0", "package-0", "600000\n", most=10_000_000))
+    assert cpu.energy_j(root) == pytest.approx(1.6)
+
+
+def test_energy_that_may_not_be_read_is_none(machine):
+    assert cpu.energy_j(machine(rapl("intel-rapl:0", "package-0", ""))) is None
+    assert cpu.energy_j(machine({}) + "/nowhere") is None

@@ -28,6 +28,8 @@ def on(monkeypatch):
         (binding.PciInfo, pynvml.nvmlPciInfo_t),
         (binding.Attributes, pynvml.c_nvmlDeviceAttributes),
         (binding.Temperature, pynvml.c_nvmlTemperature_v1_t),
+        (binding.MemoryInfoV2, pynvml.c_nvmlMemory_v2_t),
+        (binding.ProcessInfo, pynvml.c_nvmlProcessInfo_v3_t),
     ],
 )
 def test_structures_are_laid_out_as_nvidias_own_binding_has_them(ours, theirs):
@@ -41,6 +43,9 @@ def test_constants_are_those_of_nvidias_own_binding():
     assert binding.SUCCESS == pynvml.NVML_SUCCESS
     assert binding.FEATURE_ENABLED == pynvml.NVML_FEATURE_ENABLED
     assert binding.TEMPERATURE_GPU == pynvml.NVML_TEMPERATURE_GPU
+    assert binding.INSUFFICIENT_SIZE == pynvml.NVML_ERROR_INSUFFICIENT_SIZE
+    assert pynvml.NVML_VALUE_NOT_AVAILABLE_ulonglong.value == binding.NOT_AVAILABLE
+    assert pynvml.nvmlMemory_v2 == binding.MEMORY_V2_VERSION
     assert pynvml.nvmlTemperature_v1 == binding.TEMPERATURE_VERSION
     assert (CLOCK_SM, CLOCK_MEMORY) == (pynvml.NVML_CLOCK_SM, pynvml.NVML_CLOCK_MEM)
     assert binding.NAME_SIZE == pynvml.NVML_DEVICE_NAME_V2_BUFFER_SIZE
@@ -69,6 +74,45 @@ def test_every_reading_of_an_h200(on):
     assert nvml.energy_j(gpu) == 9000000000.123
     assert nvml.event_reasons(gpu) == ("sw_power_cap", "hw_thermal_slowdown")
     assert nvml.slices(gpu) is None
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_the_processes_on_a_gpu_are_listed_however_many_there_are(on, monkeypatch, old):
+    nvml = on("h200", old=old)
+    first, second, _ = nvml.gpus()
+    running = [(1000 + index, index) for index in range(40)]
+    monkeypatch.setenv("FAKE_PROCESSES", "".join(f"{nvml.uuid(first)} {pid} {mib};" for pid, mib in running))
+    assert [(one.pid, one.memory_bytes) for one in nvml.compute_processes(first)] == [
+        (pid, mib * 1024**2) for pid, mib in running
+    ]
+    assert nvml.compute_processes(second) == []
+    assert nvml.graphics_processes(first) == []
+    monkeypatch.setenv("FAKE_PROCESSES", f"{nvml.uuid(second)} 7 -1;")
+    assert nvml.compute_processes(second) == [binding.RunningProcess(pid=7, memory_bytes=None)]
+
+
+def test_what_draws_on_a_gpu_is_listed_by_itself(on, monkeypatch):
+    nvml = on("h200")
+    gpu = next(nvml.gpus())
+    monkeypatch.setenv("FAKE_DESKTOP", f"{nvml.uuid(gpu)} 7 300;")
+    assert [one.pid for one in nvml.graphics_processes(gpu)] == [7]
+    assert nvml.compute_processes(gpu) == []
+
+
+def test_a_slice_has_processes_of_its_own(on, monkeypatch):
+    nvml = on("mig")
+    first, second = nvml.slices(list(nvml.gpus())[1])
+    monkeypatch.setenv("FAKE_PROCESSES", f"{nvml.uuid(second)} 7 100;")
+    assert nvml.compute_processes(first) == []
+    assert [one.pid for one in nvml.compute_processes(second)] == [7]
+
+
+def test_memory_that_the_driver_keeps_for_itself_is_not_used(on, monkeypatch):
+    nvml = on("h200")
+    monkeypatch.setenv("FAKE_USED_MIB", "3")
+    assert nvml.used_memory_bytes(next(nvml.gpus())) == 3 * 1024**2
+    old = on("h200", old=True)
+    assert old.used_memory_bytes(next(old.gpus())) is None
 
 
 def test_a_gpu_in_mig_mode_has_slices_and_the_holes_between_them_are_passed_over(on):

@@ -7,10 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from autotune.bench.diagnosis import LEFT_RUNNING
+from autotune.bench.phases import VERIFY
+from autotune.measurement import Failure, FailureKind, Outcome
 from autotune.workload import source_files
 
 GRACE_S = 1.0
@@ -49,6 +52,17 @@ class Present:
             if not (threads or processes) or time.monotonic() > deadline:
                 return threads + processes
             time.sleep(LOOK_S)
+
+
+def charged(outcome: Outcome, left: list[str]) -> Outcome:
+    """What was left running is a failure of its own, or a line in the details of the one that is there."""
+    if not left:
+        return outcome
+    found = f"{LEFT_RUNNING}{'; '.join(left[:5])}"
+    if isinstance(outcome, Failure):
+        return replace(outcome, details=f"{outcome.details}\n{found}")
+    message = f"{found}; end what it starts in a finally block after the yield."
+    return Failure(kind=FailureKind.RUNTIME, message=message, phase=VERIFY, phase_s=outcome.phase_s)
 
 
 def _threads(started: set[int], sources: frozenset[str]) -> list[str]:

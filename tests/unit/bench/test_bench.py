@@ -1,6 +1,7 @@
 """perform, in this process: the order of a trial, what it measures, and what it makes of a body that misbehaves."""
 
 import gc
+import itertools
 import random
 import sys
 import threading
@@ -13,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune import bench
-from autotune.bench import perform
+from autotune.bench import diagnosis, metrics, perform, sampling, throttle
 from autotune.device import cpu_device
-from autotune.measurement import Failure, FailureKind, Measurement
-from autotune.objective import Objective, maximize
+from autotune.device.lock import exclusive
+from autotune.measurement import Conditions, Failure, FailureKind, Measurement, Samples
+from autotune.objective import Objective, maximize, minimize
+from autotune.restoring import restoring
 from autotune.space import SearchSpace, choice
 from autotune.trial import Effort, Trial
 from autotune.values import Config, Problem
@@ -37,10 +40,10 @@ def workload(body, objective=None):
     )
 
 
-def run(body, objective=None, effort=Effort.QUICK, seed=0, on_phase=lambda _: None, on_error=lambda _: None):
+def run(body, objective=None, effort=Effort.QUICK, on_phase=lambda _: None, on_error=lambda _: None, **asked):
     declared = workload(body, objective)
     trial = Trial(
-        workload=declared.reference, problem=Problem(), config=Config(x=1), sku=CPU.sku, effort=effort, seed=seed
+        workload=declared.reference, problem=Problem(), config=Config(x=1), sku=CPU.sku, effort=effort, **asked
     )
     return perform(declared, trial, CPU, on_phase, on_error)
 
@@ -59,7 +62,7 @@ def test_a_trial_prepares_warms_up_measures_and_verifies_in_this_order():
     assert (events[0], events[-1]) == ("prepare", "verify")
     assert events.count("verify") == 1
     assert phases[0][1] == 0
-    assert phases[2][1] - phases[1][1] >= bench.LEAST_WARM_UP
+    assert phases[2][1] - phases[1][1] >= sampling.LEAST_WARM_UP
     assert measured.elapsed_s > 0
 
 
@@ -70,23 +73,24 @@ def test_a_steady_call_is_known_to_the_wanted_precision(effort):
 
     latency = run(body, effort=effort).metrics["latency_ms"]
     assert 3 <= latency.median < 20
-    limits = bench.LIMITS[effort]
+    limits = sampling.LIMITS[effort]
     assert len(latency.values) >= limits.least
 
 
 def test_a_restless_call_is_sampled_until_the_time_is_up():
     def body(problem, config):
-        yield lambda: time.sleep(random.choice([0.001, 0.004]))
+        turns = itertools.cycle([0.001, 0.004])
+        yield lambda: time.sleep(next(turns))
 
     measured = run(body)
-    assert measured.phase_s["measure"] == pytest.approx(bench.LIMITS[Effort.QUICK].cap_s, rel=0.5)
+    assert measured.phase_s["measure"] == pytest.approx(sampling.LIMITS[Effort.QUICK].cap_s, rel=0.5)
 
 
 def test_a_call_longer_than_the_cap_is_sampled_the_least():
     def body(problem, config):
         yield lambda: time.sleep(0.3)
 
-    assert len(run(body).metrics["latency_ms"].values) == bench.LIMITS[Effort.QUICK].least_when_long
+    assert len(run(body).metrics["latency_ms"].values) == sampling.LIMITS[Effort.QUICK].least_when_long
 
 
 def test_a_call_too_short_for_the_clock_is_timed_in_a_loop():
@@ -210,8 +214,8 @@ def test_the_traceback_holds_the_users_frames_alone():
 
     details = run(body).details
     assert "in helper" in details
-    assert "autotune/bench.py" not in details
-    assert "autotune/clock.py" not in details
+    assert "autotune/bench/__init__.py" not in details
+    assert "autotune/bench/clock.py" not in details
 
 
 @pytest.mark.parametrize("error", [SystemExit("enough"), GeneratorExit(), RecursionError("deep"), StopIteration(3)])
@@ -273,6 +277,115 @@ def test_an_assertion_while_verifying_is_a_wrong_result_and_in_the_call_is_not()
     assert run(refused).kind is FailureKind.RUNTIME
 
 
+def test_what_is_certainly_worse_than_the_rival_is_measured_no_further():
+    def body(problem, config):
+        turns = itertools.cycle([0.002, 0.003])
+        yield lambda: time.sleep(next(turns))
+
+    assert len(run(body).metrics["latency_ms"].values) > 10
+    assert len(run(body, rival=0.1).metrics["latency_ms"].values) <= sampling.SAMPLES_TO_STOP
+
+
+def test_verification_sees_the_effect_of_exactly_one_call_in_place():
+    seen = []
+
+    def body(problem, config):
+        import numpy
+
+        x = numpy.zeros(3)
+
+        def add():
+            numpy.add(x, 1, out=x)
+
+        yield restoring(add, x)
+        seen.append(x.tolist())
+
+    assert isinstance(run(body), Measurement)
+    assert seen == [[1.0, 1.0, 1.0]]
+
+
+def test_energy_is_measured_where_the_objective_names_it_and_the_device_tells_it(monkeypatch):
+    def body(problem, config):
+        yield lambda: time.sleep(0.001)
+
+    def tells_itself(problem, config):
+        yield lambda: {"energy_j": 3.0}
+
+    silent = run(body, minimize("energy_j"))
+    assert silent.kind is FailureKind.RUNTIME
+    assert "does not tell how much energy it draws" in silent.message
+    assert run(tells_itself, minimize("energy_j")).medians["energy_j"] == 3.0
+    monkeypatch.setattr(sampling, "energy_per_call", lambda call, clock, device, cap_s: Samples((0.25, 0.5, 0.75)))
+    for objective in (minimize("energy_j"), minimize("latency_ms", {"energy_j": 1.0})):
+        assert run(body, objective).medians["energy_j"] == 0.5
+    assert "energy_j" not in run(body).metrics
+
+
+def test_what_holds_the_clocks_back_is_noted_and_marked_where_it_is_new(monkeypatch):
+    monkeypatch.setattr(throttle, "conditions", lambda device: Conditions(throttle=("sw_power_cap",)))
+
+    def body(problem, config):
+        yield lambda: time.sleep(0.001)
+
+    assert run(body).conditions == Conditions(throttle=("sw_power_cap",))
+    assert run(body, known_throttle=("sw_power_cap",)).conditions.disturbed == ()
+    assert run(body, known_throttle=()).conditions.disturbed == ("sw_power_cap",)
+
+
+def test_waiting_for_the_device_is_a_phase_of_its_own_and_no_time_of_the_trial():
+    held, release, phases = threading.Event(), threading.Event(), []
+
+    def hold():
+        with exclusive(CPU):
+            held.set()
+            release.wait(10)
+
+    def on_phase(name):
+        phases.append(name)
+        if name == "wait":
+            release.set()
+
+    def body(problem, config):
+        yield lambda: time.sleep(0.001)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(10)
+    measured = run(body, on_phase=on_phase)
+    holder.join()
+    assert phases == ["wait", "prepare", "warm_up", "measure", "verify"]
+    assert list(measured.phase_s) == phases[1:]
+
+
+def test_the_device_is_held_until_the_clean_up_is_done():
+    waiting = []
+
+    def is_held():
+        told = threading.Event()
+
+        def look():
+            with exclusive(CPU, lambda holder: told.set()):
+                pass
+
+        waiting.append(threading.Thread(target=look))
+        waiting[-1].start()
+        return told.wait(5)
+
+    seen = []
+
+    def body(problem, config):
+        seen.append(is_held())
+        try:
+            yield lambda: None
+        finally:
+            seen.append(is_held())
+
+    run(body)
+    for looking in waiting:
+        looking.join()
+    assert seen == [True, True]
+
+
 def test_threads_of_the_users_own_code_must_end_and_those_of_a_library_may_idle():
     stop = threading.Event()
 
@@ -312,12 +425,12 @@ def test_threads_of_the_users_own_code_must_end_and_those_of_a_library_may_idle(
 def test_a_metric_is_a_finite_number_or_a_breach(value):
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     finite = number and abs(value) < float("inf")
-    reported = bench._numbers({"tokens_per_s": value}, frozenset({"tokens_per_s"}))
+    reported = metrics.numbers({"tokens_per_s": value}, frozenset({"tokens_per_s"}))
     if finite:
-        assert bench._finite(reported, frozenset({"tokens_per_s"})) == {"tokens_per_s": float(value)}
+        assert metrics.finite(reported, frozenset({"tokens_per_s"})) == {"tokens_per_s": float(value)}
     else:
-        with pytest.raises(bench.ProtocolError, match="needs as a finite number"):
-            bench._finite(reported, frozenset({"tokens_per_s"}))
+        with pytest.raises(diagnosis.ProtocolError, match="needs as a finite number"):
+            metrics.finite(reported, frozenset({"tokens_per_s"}))
 
 
 def test_bench_imports_no_heavy_package():

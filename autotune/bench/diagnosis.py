@@ -11,14 +11,12 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from autotune.bench.phases import VERIFY
 from autotune.device import Device
 from autotune.measurement import Failure, FailureKind, Outcome
 
 MESSAGE_CHARACTERS = 500
 DETAILS_CHARACTERS = 4000
-
-VERIFY = "verify"
-"""The phase in which an AssertionError speaks of the result; before it, it is an error as any other."""
 
 LEFT_RUNNING = "left running: "
 """Is in the message or the details of a failure that left threads or processes behind."""
@@ -61,12 +59,16 @@ _BOILERPLATE = re.compile(
     r"(CUDA kernel errors might be|Search for `cuda|For debugging consider|Compile with `TORCH_USE).*", re.S
 )
 
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parents[1])
 _OUR_FOLDERS = tuple({_OURS, *(str(p.resolve()) for p in Path(_OURS).iterdir() if p.is_dir() and p.is_symlink())})
 
 
 class ProtocolError(Exception):
     """The body of a workload does not keep to: prepare, yield one callable, verify. The message says what to do."""
+
+
+class TooLarge(Exception):
+    """The configuration was compiled, and needs more than the device has."""
 
 
 def diagnose(error: BaseException, phase: str, device: Device) -> Failure:
@@ -77,7 +79,7 @@ def diagnose(error: BaseException, phase: str, device: Device) -> Failure:
 
 def kind_of(error: BaseException, phase: str) -> FailureKind:
     """By type and text of the exception and of those that caused it."""
-    if isinstance(error, AssertionError):
+    if isinstance(error, AssertionError):  # it speaks of the result once that is verified, and is an error before
         return FailureKind.INCORRECT if phase == VERIFY else FailureKind.RUNTIME
     causes = list(_causes(error))
     for kind, fits in (
@@ -123,6 +125,8 @@ def _is_memory(error: BaseException) -> bool:
 
 
 def _is_refusal(error: BaseException) -> bool:
+    if isinstance(error, TooLarge):
+        return True
     if type(error).__name__ == "OutOfResources" and type(error).__module__.startswith("triton"):
         return True
     return _REFUSED_LAUNCH.search(_said(error)) is not None
@@ -139,6 +143,8 @@ def _message(error: BaseException, kind: FailureKind, device: Device) -> str:
     text, place = _text(error), _place(error)
     if isinstance(error, ProtocolError):
         return text
+    if isinstance(error, TooLarge):
+        return f"the device cannot run it: {text}{_limits(device)}"
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r}){place}; raise an exception, or assert, instead."
     if kind is FailureKind.INCORRECT:

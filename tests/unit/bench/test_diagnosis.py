@@ -2,8 +2,8 @@
 
 import pytest
 
+from autotune.bench.diagnosis import ProtocolError, diagnose, must_replace
 from autotune.device import Device
-from autotune.diagnosis import ProtocolError, diagnose, must_replace
 from autotune.measurement import Conditions, Failure, FailureKind, Measurement, Samples
 
 GPU = Device(
