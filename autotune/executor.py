@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, cast
 
 from autotune.device import Device
 from autotune.errors import UserError, did_you_mean
 from autotune.measurement import Outcome
+from autotune.round import Round
 from autotune.trial import Trial
 
 ENTRY_POINT_GROUP = "autotune.executors"
@@ -34,11 +36,20 @@ class Executor(Protocol):
     def devices(self) -> Sequence[Device]:
         """The devices that it can use now, one entry each; equal GPUs appear as often as they are there."""
 
+    def expect(self, path: Path) -> None:
+        """Trials of this file's workloads will come: start now what takes time. It may come to nothing."""
+
     def slots(self, sku: str) -> int:
-        """How many trials on that SKU it can usefully hold at once."""
+        """How many trials on that SKU it can usefully hold at once, now; more where it compiles ahead of the device."""
 
     def submit(self, trial: Trial) -> Future[Outcome]:
         """Run the trial on a device of its SKU. Cancelling the Future withdraws a trial that has not started."""
+
+    def submit_round(self, round: Round) -> Future[tuple[Outcome, ...]]:  # noqa: A002 - the word
+        """Measure the round's trials in turn on one device of their SKU; an outcome for each, in their order.
+
+        The Measurements among them have equally many samples, and their i-th samples come from the same pass.
+        """
 
     def close(self) -> None:
         """Stop at once: kill what runs, release every device. Idempotent."""
@@ -63,6 +74,8 @@ class ExecutorOptions:
     """Drop into the debugger where a trial raises (inline only)."""
     show_output: bool = False
     """Let the workload's own output through to the terminal."""
+    shared: bool = False
+    """Measure also on a GPU on which other processes run."""
 
 
 class ExecutorFactory(Protocol):
@@ -80,12 +93,7 @@ def load_executor(name: str, options: ExecutorOptions | None = None) -> Executor
     kind, _, argument = name.partition(":")
     options = options or ExecutorOptions()
     if argument:
-        options = ExecutorOptions(
-            device=options.device,
-            argument=argument,
-            post_mortem=options.post_mortem,
-            show_output=options.show_output,
-        )
+        options = replace(options, argument=argument)
     return _factory(kind)(options)
 
 

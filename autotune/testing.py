@@ -11,6 +11,7 @@ import pytest
 from autotune.errors import DeviceError
 from autotune.executor import Executor
 from autotune.measurement import Failure, FailureKind, Measurement, Outcome
+from autotune.round import Round
 from autotune.trial import Effort, Trial
 from autotune.values import Config, Problem
 from autotune.workload import Workload, find, load
@@ -72,6 +73,12 @@ class ExecutorContract:
         assert all(executor.slots(device.sku) >= 1 for device in executor.devices())
         assert executor.slots("no-such-device") == 0
 
+    def test_what_is_expected_may_come_to_nothing(self, executor: Executor, workload: Workload) -> None:
+        """Also a file that is not there: who loads it is told so."""
+        executor.expect(workload.path)
+        executor.expect(workload.path.with_name("nowhere.py"))
+        assert isinstance(_ask(executor, workload, "good"), Measurement)
+
     def test_a_good_trial_is_measured(self, executor: Executor, workload: Workload) -> None:
         """With its latency and the time of each phase."""
         outcome = _ask(executor, workload, "good")
@@ -107,6 +114,34 @@ class ExecutorContract:
                 futures[-1].result(WAIT_S)
         else:
             assert isinstance(futures[-1].result(WAIT_S), Measurement)
+        assert isinstance(_ask(executor, workload, "good"), Measurement)
+
+    def test_a_round_gives_an_outcome_for_each_trial_in_order(self, executor: Executor, workload: Workload) -> None:
+        """What is measured has a reading from each pass; a trial that fails is a value, and takes none with it."""
+        trials = tuple(_trial(executor, workload, mode) for mode in ("slow", "runtime", "good", "incorrect"))
+        asked = Round(trials=trials, number=1, passes=4)
+        slow, raising, good, incorrect = executor.submit_round(asked).result(WAIT_S)
+        assert isinstance(slow, Measurement), slow
+        assert isinstance(good, Measurement), good
+        lengths = {len(samples.values) for one in (slow, good) for samples in one.metrics.values()}
+        assert len(lengths) == 1
+        assert 1 <= lengths.pop() <= asked.passes
+        assert slow.medians["latency_ms"] >= good.medians["latency_ms"]
+        assert isinstance(raising, Failure)
+        assert raising.kind is FailureKind.RUNTIME
+        assert isinstance(incorrect, Failure)
+        assert incorrect.kind is FailureKind.INCORRECT
+        assert isinstance(_ask(executor, workload, "good"), Measurement)
+
+    def test_a_hanging_trial_of_a_round_is_stopped(self, executor: Executor, workload: Workload) -> None:
+        """It is blamed alone: the others are measured, or LOST with it."""
+        if not self.enforces_timeout:
+            pytest.skip("this executor sets no time limit")
+        trials = tuple(_trial(executor, workload, mode) for mode in ("good", "hangs"))
+        good, hanging = executor.submit_round(Round(trials=trials, number=1, passes=4)).result(WAIT_S)
+        assert isinstance(hanging, Failure)
+        assert hanging.kind is FailureKind.TIMEOUT
+        assert isinstance(good, Measurement) or good.kind is FailureKind.LOST
         assert isinstance(_ask(executor, workload, "good"), Measurement)
 
     def test_an_unknown_device_is_refused(self, executor: Executor, workload: Workload) -> None:

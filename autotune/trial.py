@@ -43,6 +43,10 @@ class Trial:
     seed: int = 0
     environment: Mapping[str, str | None] = field(default_factory=dict)
     """Set before the process starts (None: unset); a change of it needs a fresh process."""
+    rival: float | None = None
+    """The best value of the objective when it was asked: what is certainly worse is measured no further."""
+    known_throttle: tuple[str, ...] | None = None
+    """What held the clocks back for the incumbent or the default; a reading under anything else is taken again."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -58,17 +62,21 @@ class Trial:
             "effort": self.effort.value,
             "seed": self.seed,
             "environment": dict(self.environment),
+            "rival": self.rival,
+            "known_throttle": None if self.known_throttle is None else list(self.known_throttle),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        rest = {name: data[name] for name in ("sku", "gpus", "timeout_s", "seed", "environment")}
+        rest = {name: data[name] for name in ("sku", "gpus", "timeout_s", "seed", "environment", "rival")}
+        throttle = data["known_throttle"]
         return cls(
             workload=WorkloadReference(path=Path(data["path"]), name=data["name"], version=data["version"]),
             problem=Problem(data["problem"]),
             config=Config(data["config"]),
             effort=Effort(data["effort"]),
+            known_throttle=None if throttle is None else tuple(throttle),
             **rest,
         )
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
+from autotune.device import Device
 from autotune.errors import UserError, WorkloadChanged, WorkloadError, did_you_mean
 from autotune.objective import Objective
 from autotune.space import SearchSpace
@@ -22,11 +23,25 @@ from autotune.values import Config, Problem
 
 Body = Callable[[Problem, Config], Generator[Callable[[], Any], None, None]]
 Work = Callable[[Problem], float]
+Cache = Literal["cold", "warm"]
 
 DEFAULT_TIMEOUT_S = 120.0
-KEYWORDS = ("space", "problems", "objective", "gpus", "timeout_s", "version", "flops", "bytes")
+KEYWORDS = ("space", "problems", "objective", "gpus", "timeout_s", "version", "flops", "bytes", "cache", "compile")
 GPU_PACKAGES = ("cuda", "torch", "triton")
 """Top-level names that the extra `gpu` brings; `torch` alone is in the extra `torch`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binary:
+    """What a compiler made of a configuration, as far as it matters before it is run."""
+
+    digest: str
+    """Equal where one measurement will do for two configurations: the code and everything it is started with."""
+    shared_memory_bytes: int = 0
+    """Of one block; more than the device has makes the configuration INVALID before it reaches the device."""
+
+
+Compile = Callable[[Problem, Config, Device], Binary | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +60,19 @@ class Workload:
     """Floating-point operations of one call, as a function of the problem."""
     bytes: Work | None = None
     """Bytes that one call must move through device memory, as a function of the problem."""
+    cache: Cache = "cold"
+    """What a timed call finds in the GPU's L2: nothing of its own, or what the call before it left there."""
+    compile: Compile | None = None
+    """Compiles a configuration ahead of its trial, for compilers that are not known to autotune (Triton is)."""
+    seeds: tuple[Config, ...] = ()
+    """Configurations that its author believes in: tried right after the default and the incumbent."""
     path: Path
     version: str
     """Of the source, see `source_version`, unless the author gave one."""
+
+    def __post_init__(self) -> None:
+        for seed in self.seeds:
+            self.space.config(seed)  # raises SpaceError where it is none of the space
 
     def __call__(self, problem: Problem, config: Config) -> Generator[Callable[[], Any], None, None]:
         """The body itself: `next(matmul(problem, config))()` runs it once, in a notebook say."""
@@ -103,6 +128,8 @@ def workload(
     version: str | None = None,
     flops: Work | None = None,
     bytes: Work | None = None,  # noqa: A002 - the field's own word
+    cache: Cache = "cold",
+    compile: Compile | None = None,  # noqa: A002 - the field's own word
     **unknown: Any,
 ) -> Callable[[Body], Workload]:
     """Declare the generator below as a workload: prepare, `yield` the callable to be timed, verify.
@@ -110,7 +137,9 @@ def workload(
     space: what may be chosen. problems: what it is chosen for. objective: the least latency unless told otherwise.
     gpus: of one trial; 0 for the CPU, None for whatever is there. timeout_s: for one trial, from the start of its
     execution. version: replaces the hash of the source as what tells an old result from a new one. flops, bytes: of
-    one call, as functions of the problem, to report the share of the device's peak.
+    one call, as functions of the problem, to report the share of the device's peak. cache: "warm" times calls that
+    find their data in the GPU's L2. compile: called as compile(problem, config, device) on a spare core before the
+    trial, in a process that must not touch the GPU; see docs/compilation.md.
     """
 
     for keyword in unknown:
@@ -118,7 +147,7 @@ def workload(
 
     def declare(body: Body) -> Workload:
         name = getattr(body, "__name__", repr(body))
-        _check_declaration(name, body, space, gpus, timeout_s)
+        _check_declaration(name, body, space, gpus, timeout_s, cache)
         if objective is not None and not isinstance(objective, Objective):
             raise WorkloadError(f"{name}: objective is {objective!r}; write minimize({objective!r}) or maximize(…).")
         path = Path(inspect.unwrap(body).__code__.co_filename).resolve()
@@ -132,6 +161,8 @@ def workload(
             timeout_s=float(timeout_s),
             flops=flops,
             bytes=bytes,
+            cache=cache,
+            compile=compile,
             path=path,
             version=version or source_version(path),
         )
@@ -267,7 +298,9 @@ def _import_failure(path: Path, error: BaseException) -> str:
     return f"{where}: {type(error).__name__}: {error} (raised while the file was loaded)."
 
 
-def _check_declaration(name: str, body: Body, space: SearchSpace, gpus: int | None, timeout_s: float) -> None:
+def _check_declaration(
+    name: str, body: Body, space: SearchSpace, gpus: int | None, timeout_s: float, cache: str
+) -> None:
     if not inspect.isgeneratorfunction(inspect.unwrap(body)):
         raise WorkloadError(f"{name} does not yield; a workload prepares, yields the callable to time, and verifies.")
     if len(inspect.signature(body).parameters) != 2:
@@ -276,6 +309,8 @@ def _check_declaration(name: str, body: Body, space: SearchSpace, gpus: int | No
         raise WorkloadError(f"{name}: space is a {type(space).__name__}; expected a SearchSpace(name=choice(…), …).")
     if gpus is not None and (not isinstance(gpus, int) or gpus < 0):
         raise WorkloadError(f"{name}: gpus is {gpus!r}; expected a whole number, 0 for the CPU.")
+    if cache not in ("cold", "warm"):
+        raise WorkloadError(f"{name}: cache is {cache!r}; expected 'cold' or 'warm'.")
     if not timeout_s > 0:
         raise WorkloadError(f"{name}: timeout_s is {timeout_s!r}; expected seconds above 0.")
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from autotune.device.cpu import control_groups
+
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -30,6 +32,12 @@ def members(leader: int) -> list[Process]:
     return [living[pid] for pid in found]
 
 
+def threads() -> int:
+    """Of this process, without the CUDA driver's own, which idles where it was shown no device."""
+    names = (_read(f"/proc/self/task/{number}/comm") for number in os.listdir("/proc/self/task"))
+    return sum(not name.startswith("cuda") for name in names)
+
+
 def resident_bytes(pid: int) -> int:
     """Of one process; 0 where it is gone."""
     fields = _read(f"/proc/{pid}/statm").split()
@@ -39,14 +47,14 @@ def resident_bytes(pid: int) -> int:
 def available_bytes() -> int:
     """What this process and its children could still take: of the host's memory, and of its control groups' limits."""
     host = _number(r"MemAvailable:\s+(\d+) kB", _read("/proc/meminfo"))
-    return min([(host or 0) * 1024, *filter(None, map(_rest_of, _memory_groups()))])
+    return min([(host or 0) * 1024, *filter(None, map(_rest_of, control_groups("memory")))])
 
 
 def oom_kills() -> int:
     """How many processes the kernel has killed for want of memory, on the host and in the control groups."""
     files = [
         "/proc/vmstat",
-        *(f"{folder}/{name}" for folder in _memory_groups() for name in ("memory.events", "memory.oom_control")),
+        *(f"{one}/{name}" for one in control_groups("memory") for name in ("memory.events", "memory.oom_control")),
     ]
     return sum(_number(r"(?m)^oom_kill (\d+)", _read(file)) or 0 for file in files)
 
@@ -58,22 +66,6 @@ def _table() -> Iterator[Process]:
             fields = _read(f"/proc/{name}/stat").rpartition(")")[2].split()
             if fields and fields[0] not in "ZX":
                 yield Process(int(name), int(fields[1]), int(fields[3]), int(fields[21]) * PAGE_BYTES)
-
-
-def _memory_groups() -> Iterator[str]:
-    """The folders of this process's control groups for memory, of version 2 and of version 1, up to the root.
-
-    In a container the path may be the host's: then the mount point is the container's own group.
-    """
-    for line in _read("/proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        mount = f"/sys/fs/cgroup/{controllers}".rstrip("/")
-        while path.strip("/"):
-            yield mount + path
-            path = path.rpartition("/")[0]
-        yield mount
 
 
 def _rest_of(folder: str) -> int | None:

@@ -32,18 +32,22 @@ DUMP_S = 0.2
 # a user's random.py would shadow the standard library's.
 _BOOTSTRAP = (
     "import sys; sys.path.insert(0, sys.argv[1]); import autotune; del sys.path[0]; "
-    "from autotune.executors.worker import main; main(int(sys.argv[2]), int(sys.argv[3]))"
+    "from importlib import import_module; "
+    "import_module(f'autotune.executors.{sys.argv[4]}').main(int(sys.argv[2]), int(sys.argv[3]))"
 )
 _ROOT = str(Path(autotune.__file__).parents[1])
 
 
 class WorkerProcess:
-    """A worker in a session of its own, with its environment on top of ours."""
+    """A worker in a session of its own, with its environment on top of ours.
 
-    def __init__(self, environment: Mapping[str, str | None], *, show_output: bool) -> None:
+    program: the module beside this one whose `main` it runs.
+    """
+
+    def __init__(self, environment: Mapping[str, str | None], *, show_output: bool, program: str = "worker") -> None:
         self.hung_up = False
         """Whether its end of the messages is closed: it died, or the workload closed it."""
-        self._show_output = show_output
+        self._program, self._show_output = program, show_output
         self._unread = b""
         self._tail = bytearray()
         try:
@@ -135,7 +139,7 @@ class WorkerProcess:
         os.set_blocking(self._output, False)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOTSTRAP, _ROOT, *map(str, descriptors)],
+                [sys.executable, "-P", "-c", _BOOTSTRAP, _ROOT, *map(str, descriptors), self._program],
                 stdin=subprocess.DEVNULL,
                 stdout=their_output,
                 stderr=their_output,

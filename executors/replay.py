@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shlex
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -13,7 +14,8 @@ from typing import Self
 from autotune.device import Device, select
 from autotune.errors import DeviceError, ExecutorError, UserError
 from autotune.executor import ExecutorOptions
-from autotune.measurement import Outcome
+from autotune.measurement import Measurement, Outcome, Samples
+from autotune.round import Round
 from autotune.trial import Trial
 
 from .recording import Recording, load
@@ -46,17 +48,28 @@ class ReplayExecutor:
         """The recorded device, as often as a trial needs it."""
         return self._devices
 
+    def expect(self, path: Path) -> None:
+        """Nothing is run."""
+
     def slots(self, sku: str) -> int:
         """As many as it was made with on the recorded SKU, none on another."""
         return self._slots if sku == self._recording.sku else 0
 
     def submit(self, trial: Trial) -> Future[Outcome]:
         """A Future that is done already."""
-        if self._closed:
-            raise ExecutorError("the executor is closed; make a new one.")
         self._check(trial)
         future: Future[Outcome] = Future()
         future.set_result(self._recording.outcome(trial.config))
+        return future
+
+    def submit_round(self, round: Round) -> Future[tuple[Outcome, ...]]:  # noqa: A002 - the word
+        """The recorded outcomes; each pass draws from a configuration's recorded readings, by the trials' seed."""
+        for trial in round.trials:
+            self._check(trial)
+        future: Future[tuple[Outcome, ...]] = Future()
+        future.set_result(
+            tuple(_drawn(self._recording.outcome(trial.config), trial, round.passes) for trial in round.trials)
+        )
         return future
 
     def close(self) -> None:
@@ -72,6 +85,8 @@ class ReplayExecutor:
         self.close()
 
     def _check(self, trial: Trial) -> None:
+        if self._closed:
+            raise ExecutorError("the executor is closed; make a new one.")
         held = self._recording
         if trial.workload.name != held.name or trial.problem != held.problem:
             asked, there = (
@@ -82,6 +97,19 @@ class ReplayExecutor:
             raise UserError(f"{held.path} holds {there}, not {asked}; tune that alone: {shlex.join(words)}")
         if trial.sku != held.sku:
             raise DeviceError(f"{held.path} was recorded on {held.sku}, not on {trial.sku}.")
+
+
+def _drawn(recorded: Outcome, trial: Trial, passes: int) -> Outcome:
+    """As many readings of each metric as there are passes: what was read together is drawn together where it can be."""
+    if not isinstance(recorded, Measurement):
+        return recorded
+    chance = random.Random(f"{trial.seed} {trial.config.text}")
+    places = [chance.random() for _ in range(passes)]
+    metrics = {
+        name: Samples(tuple(samples.values[int(place * len(samples.values))] for place in places))
+        for name, samples in recorded.metrics.items()
+    }
+    return replace(recorded, metrics=metrics)
 
 
 def _load(argument: str | None) -> Recording:

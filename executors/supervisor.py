@@ -1,79 +1,39 @@
-"""Supervisor: keeps one device's worker and holds it to a trial's limits; queues and threads are in local.py."""
+"""Supervisor: keeps one device's worker and holds it to its trials' limits; queues and threads are in local.py."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from autotune.device import Device
-from autotune.errors import ExecutorError, WorkloadChanged
+from autotune.errors import DeviceError, ExecutorError, WorkloadChanged
 from autotune.measurement import Failure, FailureKind, Outcome, outcome_from_json
+from autotune.round import Round
 from autotune.trial import Trial
+from autotune.workload import source_version
 
 from . import proc
+from .course import DETAILS_CHARACTERS, DOING, Course
 from .memory_guard import MemoryGuard
 from .process import WorkerProcess
+from .relay import relay
 from .worker import CHANNEL_CLOSED
 
-START_LIMIT_S = 300.0
-"""For starting the process and loading the workload's file, which may import much from a slow disk."""
 LOOK_S = 0.05
 """Between two looks at the clock and the memory."""
-DETAILS_CHARACTERS = 4000
 
-DOING = {
-    "start": "starting its process",
-    "load": "loading the workload's file",
-    "prepare": "preparing",
-    "warm_up": "warming up (its first calls)",
-    "measure": "measuring",
-    "verify": "verifying or cleaning up",
-}
-
-
-class Course:
-    """Where a trial stands: its phase, the time of each, and the deadline."""
-
-    def __init__(self, trial: Trial) -> None:
-        self.phase = "start"
-        self._trial = trial
-        self._since_s = time.monotonic()
-        self._phase_s: dict[str, float] = {}
-        self._deadline_s = self._since_s + START_LIMIT_S
-
-    def enter(self, phase: str) -> None:
-        """The clock of the trial's own limit starts with what comes after loading."""
-        now_s = time.monotonic()
-        self._phase_s[self.phase] = now_s - self._since_s
-        if self.phase == "load":
-            self._deadline_s = now_s + self._trial.timeout_s
-        self.phase, self._since_s = phase, now_s
-
-    @property
-    def left_s(self) -> float:
-        """Until the deadline."""
-        return self._deadline_s - time.monotonic()
-
-    @property
-    def limit_s(self) -> float:
-        """The limit that holds in this phase."""
-        return START_LIMIT_S if self.phase in ("start", "load") else self._trial.timeout_s
-
-    def failure(self, kind: FailureKind, message: str, output: str) -> Failure:
-        """With the times so far."""
-        phase_s = {**self._phase_s, self.phase: time.monotonic() - self._since_s}
-        rounded = {name: round(seconds, 6) for name, seconds in phase_s.items()}
-        return Failure(
-            kind=kind, message=message, details=output[-DETAILS_CHARACTERS:], phase=self.phase, phase_s=rounded
-        )
+Environment = Mapping[str, str | None]
+Serves = tuple[Path, str, frozenset[tuple[str, str | None]]]
+"""What a worker can serve: one version of one file, in one environment."""
 
 
 class Supervisor:
-    """Runs trials on one device, one at a time, in a worker that is replaced when it must be."""
+    """Runs trials and rounds on one device, one at a time, in a worker that is replaced when it must be."""
 
     def __init__(
         self, device: Device, stopping: threading.Event, *, show_output: bool, memory_limit_bytes: int | None
@@ -81,98 +41,172 @@ class Supervisor:
         self._device, self._stopping = device, stopping
         self._show_output, self._memory_limit_bytes = show_output, memory_limit_bytes
         self._worker: WorkerProcess | None = None
-        self._serves: tuple[object, ...] = ()
+        self._serves: Serves | None = None
+        self._spare: tuple[Serves, WorkerProcess] | None = None
+        self._faulty = False
 
     def run(self, trial: Trial) -> Outcome:
         """Raises WorkloadChanged where the file is another version now, ExecutorError where no worker can run."""
-        outcome = None
-        while outcome is None:  # a fresh worker always gives one
-            worker, fresh = self._worker_for(trial)
-            outcome = self._supervise(worker, trial, fresh=fresh)
-        return outcome
+        return self._run((trial,), {"trial": trial.to_json()})[0]
 
-    def close(self) -> int | None:
+    def run_round(self, asked: Round) -> tuple[Outcome, ...]:
+        """An outcome for each of its trials; raises what `run` raises."""
+        if len({frozenset(trial.environment.items()) for trial in asked.trials}) > 1:
+            return relay(asked, self.run_round)
+        return self._run(asked.trials, {"round": asked.to_json()})
+
+    def expect(self, path: Path, version: str, environment: Environment) -> None:
+        """Where no process runs, start the one that trials of the file will need; it loads the file meanwhile."""
+        if self._worker is None:
+            worker, fresh = self._worker_for(path, version, environment)
+            if fresh:
+                worker.send({"load": str(path)})
+
+    def close(self) -> None:
+        """Kill what runs."""
+        spare, self._spare = self._spare, None
+        try:
+            self._end()
+        finally:
+            if spare:
+                spare[1].kill()
+
+    def _run(self, trials: Sequence[Trial], request: Mapping[str, Any]) -> tuple[Outcome, ...]:
+        outcomes = None
+        while outcomes is None:  # a fresh worker always gives them
+            worker, fresh = self._worker_for(*_needs(trials[0]))
+            outcomes = self._supervise(worker, Course(trials), request, fresh=fresh)
+        with contextlib.suppress(ExecutorError):  # the next trial will say so
+            self._make_ready(trials[0])
+        return outcomes
+
+    def _end(self) -> int | None:
         """Kill the worker, if there is one; its return code."""
         worker, self._worker = self._worker, None
         return worker.kill() if worker else None
 
-    def _worker_for(self, trial: Trial) -> tuple[WorkerProcess, bool]:
+    def _make_ready(self, trial: Trial) -> None:
+        """After a fault, have a process started and the file loaded before the next trial comes; then one more.
+
+        Importing torch takes seconds, which the next fault is not to cost again. On the CPU it would disturb what is
+        measured.
+        """
+        if self._device.kind == "cpu" or self._stopping.is_set():
+            return
+        if self._worker is None:
+            self._faulty = True
+            self.expect(*_needs(trial))
+        elif self._faulty and self._spare is None and self._serves:
+            self._spare = self._serves, self._started(trial.environment)
+            self._spare[1].send({"load": str(trial.workload.path)})
+
+    def _worker_for(self, path: Path, version: str, environment: Environment) -> tuple[WorkerProcess, bool]:
         """The running worker where it can serve the trial, else a new one, and whether it is new.
 
         A worker serves one version of one file: the modules beside two files, or two versions, may have equal names.
         """
-        serves = (trial.workload.path, trial.workload.version, frozenset(trial.environment.items()))
-        if self._worker and serves == self._serves and self._worker.alive and not self._worker.hung_up:
+        serves = (path, version, frozenset(environment.items()))
+        if self._worker and self._loaded(serves) and _is_well(self._worker):
+            self._serves = serves
             self._worker.forget_output()
             return self._worker, False
-        self.close()
-        self._worker = WorkerProcess({**_visible(self._device), **trial.environment}, show_output=self._show_output)
+        self._end()
+        spare = self._taken_spare(serves)
+        self._worker = spare or self._started(environment)
+        self._guard = MemoryGuard(self._worker.pid, self._memory_limit_bytes)
         self._serves = serves
-        return self._worker, True
+        return self._worker, spare is None
 
-    def _supervise(self, worker: WorkerProcess, trial: Trial, *, fresh: bool) -> Outcome | None:
-        """None where a worker from before turned out to be dead before it took the trial up."""
-        course = Course(trial)
-        guard = MemoryGuard(worker.pid, self._memory_limit_bytes)
+    def _loaded(self, serves: Serves) -> bool:
+        """Whether the worker serves this; what was expected by its text may turn out to name its version itself."""
+        path, _, environment = serves
+        return serves == self._serves or (path, source_version(path), environment) == self._serves
+
+    def _started(self, environment: Environment) -> WorkerProcess:
+        return WorkerProcess({**_visible(self._device), **environment}, show_output=self._show_output)
+
+    def _taken_spare(self, serves: Serves) -> WorkerProcess | None:
+        """The spare process, if it can serve; one that cannot is ended."""
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return None
+        if spare[0] == serves and _is_well(spare[1]):
+            spare[1].forget_output()
+            return spare[1]
+        spare[1].kill()
+        return None
+
+    def _supervise(
+        self, worker: WorkerProcess, course: Course, request: Mapping[str, Any], *, fresh: bool
+    ) -> tuple[Outcome, ...] | None:
+        """None where a worker from before turned out to be dead before it took the request up."""
         oom_kills = proc.oom_kills()
-        worker.send({"trial": trial.to_json(), "device": self._device.to_json()})
+        worker.send({**request, "device": self._device.to_json()})
         while True:
             for message in worker.receive(min(LOOK_S, course.left_s)):
                 if "phase" in message:
                     course.enter(message["phase"])
+                elif "turn" in message:
+                    course.take_turn(message["turn"])
                 else:
                     return self._conclude(message)
             if worker.hung_up or not worker.alive:
                 if course.phase == "start" and not fresh:
-                    self.close()
+                    self._end()
                     return None
-                return self._death(worker, course, trial, oom_kills)
-            if failure := self._breach(worker, course, trial, guard):
-                return failure
+                return self._death(worker, course, oom_kills)
+            if failures := self._breach(worker, course):
+                return failures
 
-    def _conclude(self, message: Mapping[str, Any]) -> Outcome:
+    def _conclude(self, message: Mapping[str, Any]) -> tuple[Outcome, ...]:
         if message.get("replace"):
-            self.close()
+            self._end()
         if "changed" in message:
-            self.close()
+            self._end()
             raise WorkloadChanged(message["changed"])
-        return outcome_from_json(message["outcome"])
+        if "refused" in message:
+            raise DeviceError(message["refused"])
+        return tuple(map(outcome_from_json, message["outcomes"]))
 
-    def _breach(self, worker: WorkerProcess, course: Course, trial: Trial, guard: MemoryGuard) -> Failure | None:
-        """The failure of a trial that must be ended now, ended."""
+    def _breach(self, worker: WorkerProcess, course: Course) -> tuple[Failure, ...] | None:
+        """The failures where the worker must be ended now, which it is."""
         doing = DOING[course.phase]
         if self._stopping.is_set():
-            self.close()
-            return course.failure(FailureKind.LOST, f"the executor was closed while {doing}.", worker.tail)
+            self._end()
+            return course.failures(FailureKind.LOST, f"the executor was closed while {doing}.", worker.tail)
         if course.left_s <= 0:
             if course.phase != "start":
                 worker.dump_stack()
-            self.close()
-            place = _place(worker.tail, trial)
+            self._end()
+            place = _place(worker.tail, course.trials[0])
             advice = "a longer run needs a larger timeout_s in @workload."
             message = f"killed after {course.limit_s:g} s while {doing}{place}; {advice}"
-            return course.failure(FailureKind.TIMEOUT, message, worker.tail)
-        if objection := guard.objection():
-            self.close()
+            return course.failures(FailureKind.TIMEOUT, message, worker.tail)
+        if objection := self._guard.objection():
+            self._end()
             message = f"killed while {doing}: {objection}; {_MEMORY_ADVICE}"
-            return course.failure(FailureKind.OUT_OF_MEMORY, message, worker.tail)
+            return course.failures(FailureKind.OUT_OF_MEMORY, message, worker.tail)
         return None
 
-    def _death(self, worker: WorkerProcess, course: Course, trial: Trial, oom_kills: int) -> Failure:
-        """The failure of a trial whose process ended, or closed its end of the messages."""
+    def _death(self, worker: WorkerProcess, course: Course, oom_kills: int) -> tuple[Failure, ...]:
+        """The failures where the process ended, or closed its end of the messages."""
         # Its descriptors close on the way out, so that it may still be ending; it has no memory any more by then.
         closed = worker.alive and proc.resident_bytes(worker.pid) > 0
-        code = self.close() or 0
-        if course.phase == "start" and code >= 0 and not trial.environment:
+        code = self._end() or 0
+        if course.phase == "start" and code >= 0 and not course.trials[0].environment:
             raise ExecutorError(
                 f"a worker process cannot start (exit code {code}): {worker.tail[-DETAILS_CHARACTERS:]}"
             )
         if closed or code == CHANNEL_CLOSED:
             advice = "it closed descriptors that are not its own; close what it opened, no more."
-            return course.failure(FailureKind.RUNTIME, f"while {DOING[course.phase]}, {advice}", worker.tail)
-        doing = DOING[course.phase] + _place(worker.tail, trial)
+            return course.failures(FailureKind.RUNTIME, f"while {DOING[course.phase]}, {advice}", worker.tail)
+        doing = DOING[course.phase] + _place(worker.tail, course.trials[0])
         kind, message = _cause(code, doing, oom_killed=proc.oom_kills() > oom_kills)
-        return course.failure(kind, message, worker.tail)
+        return course.failures(kind, message, worker.tail)
+
+
+def _is_well(worker: WorkerProcess) -> bool:
+    return worker.alive and not worker.hung_up
 
 
 _MEMORY_ADVICE = "a constraint (space.where) can reject such configurations beforehand."
@@ -191,6 +225,11 @@ def _cause(code: int, doing: str, *, oom_killed: bool) -> tuple[FailureKind, str
         message = f"the kernel killed it for want of host memory while {doing}; {_MEMORY_ADVICE}"
         return FailureKind.OUT_OF_MEMORY, message
     return FailureKind.LOST, f"the process was killed from outside (SIGKILL) while {doing}."
+
+
+def _needs(trial: Trial) -> tuple[Path, str, Environment]:
+    """Of a worker that is to serve the trial."""
+    return trial.workload.path, trial.workload.version, trial.environment
 
 
 def _place(output: str, trial: Trial) -> str:

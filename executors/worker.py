@@ -1,4 +1,4 @@
-"""The isolated process: performs one trial at a time and reports over a socket; process.py starts and kills it."""
+"""The isolated process: performs one trial or round at a time and reports over a socket; process.py starts it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from autotune.bench import must_replace, perform
+from autotune.bench import must_replace, perform, perform_round
+from autotune.bench.seat import blamed
 from autotune.device import Device
-from autotune.errors import UserError, WorkloadChanged
+from autotune.errors import DeviceError, UserError, WorkloadChanged
 from autotune.measurement import Failure, FailureKind, Outcome
+from autotune.round import Round
 from autotune.trial import Trial, WorkloadReference
-from autotune.workload import Workload, load_one
+from autotune.workload import Workload, load, load_one
 
 OUT_OF_REACH = 900
 """Descriptors of ours are moved up here: what closes "all descriptors" usually stops at 256 or so."""
@@ -45,49 +47,75 @@ def main(messages: int, lifeline: int) -> NoReturn:
 
     messages: a socket, one JSON document per line. lifeline: a pipe whose other end the parent alone holds.
     """
-    _die_with_parent(_out_of_reach(lifeline))
-    _yield_memory_first()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    errors = open(_out_of_reach(os.dup(2)), "w", closefd=False)  # noqa: SIM115 - open for good, also when fd 2 is closed
+    settle(lifeline)
+    errors = open(out_of_reach(os.dup(2)), "w", closefd=False)  # noqa: SIM115 - open for good, also when fd 2 is closed
     faulthandler.enable(errors, all_threads=False)
     faulthandler.register(DUMP_SIGNAL, errors, all_threads=False)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # or a crash loses what was printed
-    Worker(Channel(_out_of_reach(messages))).serve()
+    Worker(Channel(out_of_reach(messages))).serve()
     os._exit(0)  # whatever the workload registered to run at exit would only delay the next one
 
 
+def settle(lifeline: int) -> None:
+    """What every process that runs users' code owes its parent: to end with it, and to be the first without memory."""
+    _die_with_parent(out_of_reach(lifeline))
+    _yield_memory_first()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+
+
 class Worker:
-    """Answers trials, keeping the workloads that it has loaded."""
+    """Answers trials and rounds, keeping the workloads that it has loaded."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._loaded: dict[WorkloadReference, Workload] = {}
         self._folder = Path.cwd()
+        self._turn = 0
 
     def serve(self) -> None:
         """Answer every request in turn."""
         for request in self._channel:
-            answer = self._answer(Trial.from_json(request["trial"]), Device(**request["device"]))
+            if "load" in request:
+                self._load_ahead(Path(request["load"]))
+                continue
+            answer = self._answer(request, Device(**request["device"]))
             damaged = not self._mend()
             self._channel.send({**answer, "replace": answer.get("replace", False) or damaged})
 
-    def _answer(self, trial: Trial, device: Device) -> dict[str, Any]:
+    def _answer(self, request: Mapping[str, Any], device: Device) -> dict[str, Any]:
+        asked = Round.from_json(request["round"]) if "round" in request else Trial.from_json(request["trial"])
+        trials = asked.trials if isinstance(asked, Round) else (asked,)
         self._on_phase("load")
         try:
-            workload = self._load(trial.workload)
+            workload = self._load(trials[0].workload)
         except WorkloadChanged as error:
             return {"changed": str(error)}
         except UserError as error:
             failure = Failure(kind=FailureKind.RUNTIME, message=str(error), phase="load")
-            return {"outcome": failure.to_json()}
-        outcome = self._perform(workload, trial, device)
-        return {"outcome": outcome.to_json(), "replace": must_replace(outcome)}
-
-    def _perform(self, workload: Workload, trial: Trial, device: Device) -> Outcome:
+            return {"outcomes": [failure.to_json()] * len(trials)}
         try:
-            return perform(workload, trial, device, self._on_phase)
+            outcomes = self._perform(workload, asked, device)
+        except DeviceError as error:
+            return {"refused": str(error)}
+        return {"outcomes": [outcome.to_json() for outcome in outcomes], "replace": any(map(must_replace, outcomes))}
+
+    def _perform(self, workload: Workload, asked: Trial | Round, device: Device) -> tuple[Outcome, ...]:
+        self._turn = 0
+        try:
+            if isinstance(asked, Round):
+                return perform_round(workload, asked, device, self._on_phase, self._on_turn)
+            return (perform(workload, asked, device, self._on_phase),)
         except KeyboardInterrupt:  # SIGINT is ignored here, so the workload raised it
-            return Failure(kind=FailureKind.RUNTIME, message="it raised KeyboardInterrupt; raise an Exception instead.")
+            message = "it raised KeyboardInterrupt; raise an Exception instead."
+            failure = Failure(kind=FailureKind.RUNTIME, message=message)
+            trials = asked.trials if isinstance(asked, Round) else (asked,)
+            return blamed(failure, trials, self._turn)
+
+    def _load_ahead(self, path: Path) -> None:
+        """All that the file declares. What goes wrong goes wrong again when a trial asks for it."""
+        with contextlib.suppress(UserError):
+            self._loaded.update({workload.reference: workload for workload in load(path)})
+        self._mend()
 
     def _load(self, reference: WorkloadReference) -> Workload:
         if reference not in self._loaded:
@@ -96,6 +124,10 @@ class Worker:
 
     def _on_phase(self, name: str) -> None:
         self._channel.send({"phase": name})
+
+    def _on_turn(self, index: int) -> None:
+        self._turn = index
+        self._channel.send({"turn": index})
 
     def _mend(self) -> bool:
         """Undo what a trial may have done to the process's folder and output; False where that is not possible."""
@@ -132,7 +164,7 @@ class Channel:
             yield from map(json.loads, lines)
 
 
-def _out_of_reach(descriptor: int) -> int:
+def out_of_reach(descriptor: int) -> int:
     """The descriptor moved to a high number, and closed in programs that are started from here."""
     floor = min(OUT_OF_REACH, os.sysconf("SC_OPEN_MAX") - 8)
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, floor)

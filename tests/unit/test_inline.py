@@ -10,6 +10,7 @@ from autotune.errors import ExecutorError, UserError, WorkloadChanged
 from autotune.executor import ExecutorOptions, load_executor
 from autotune.executors.inline import InlineExecutor
 from autotune.measurement import Failure, FailureKind, Measurement
+from autotune.round import Round
 from autotune.testing import ExecutorContract
 from autotune.trial import Effort, Trial
 from autotune.values import Config, Problem
@@ -111,6 +112,27 @@ def test_a_process_that_a_trial_left_unfit_measures_no_more(executor, tmp_path):
     assert isinstance(left, Failure)
     with pytest.raises(ExecutorError, match="take --executor local"):
         executor.submit(trial(executor, "good", "sleeping", ms=1)).result()
+
+
+def test_a_round_is_done_when_submit_round_returns(executor):
+    trials = tuple(trial(executor, "good", "sleeping", ms=ms) for ms in (2, 1))
+    future = executor.submit_round(Round(trials=trials, number=1, passes=3))
+    assert future.done()
+    slow, quick = future.result()
+    assert slow.medians["latency_ms"] > quick.medians["latency_ms"]
+    with pytest.raises(UserError, match="cannot set NCCL_ALGO"):
+        executor.submit_round(
+            Round(trials=(trials[0], replace(trials[1], environment={"NCCL_ALGO": "Ring"})), number=1)
+        )
+
+
+def test_the_debugger_opens_for_a_trial_of_a_round(executor, monkeypatch):
+    opened = []
+    monkeypatch.setattr(pdb, "post_mortem", lambda traceback: opened.append(traceback))
+    trials = tuple(trial(executor, "protocol", mode=mode) for mode in ("good", "raises"))
+    with InlineExecutor(ExecutorOptions(device="cpu", post_mortem=True)) as debugging:
+        debugging.submit_round(Round(trials=trials, number=1, passes=2))
+    assert len(opened) == 1
 
 
 def test_a_changed_file_raises_from_the_future(executor, tmp_path):

@@ -15,15 +15,18 @@ from pathlib import Path
 import pytest
 
 from autotune.device import cpu_device
+from autotune.device.lock import exclusive
 from autotune.errors import DeviceError, ExecutorError, UserError, WorkloadChanged
 from autotune.executor import ExecutorOptions, load_executor
 from autotune.executors import local, proc
 from autotune.executors.local import LocalExecutor
 from autotune.measurement import Failure, FailureKind, Measurement
+from autotune.round import Round
 from autotune.testing import ExecutorContract
 from autotune.trial import Effort, Trial
 from autotune.values import Config, Problem
 from autotune.workload import find, load
+from tests.waiting import eventually, processes_of
 
 WORKLOADS = Path(__file__).parents[1] / "workloads"
 ROOT = Path(__file__).parents[2]
@@ -52,26 +55,6 @@ def trial(executor, file, workload=None, problem=None, timeout_s=None, **config)
 
 def outcome(executor, *args, **config):
     return executor.submit(trial(executor, *args, **config)).result(timeout=60)
-
-
-def processes_of(tag):
-    """The processes that carry the tag in their environment, zombies left out."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            running = (folder / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-            if running and tag.encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
-
-
-def eventually(condition, seconds=3.0):
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.02)
-    return condition()
 
 
 # file, mode, kind, what the message must say, what the details must say
@@ -125,7 +108,7 @@ def test_a_broken_configuration_fails_as_what_it_is_and_the_next_is_measured_as_
     for words in detailed:
         assert words in broken.details
     assert len(broken.message) < 800
-    assert "autotune/bench.py" not in broken.details or "most recent call first" in broken.details
+    assert "autotune/bench/__init__.py" not in broken.details or "most recent call first" in broken.details
     good = outcome(executor, file, mode="good")
     assert isinstance(good, Measurement), good
     assert 2 <= good.medians["latency_ms"] < 20
@@ -165,6 +148,125 @@ def test_the_phases_of_a_measurement_and_of_a_killed_trial_are_timed(executor):
     killed = outcome(executor, "hang_python", mode="broken")
     assert list(killed.phase_s)[-1] == killed.phase == "warm_up"
     assert killed.phase_s["warm_up"] == pytest.approx(1, abs=0.5)
+
+
+def a_round(trials, **asked):
+    return Round(**{"trials": tuple(trials), "number": 1, "passes": 4} | asked)
+
+
+def measured_round(executor, *trials, **asked):
+    return executor.submit_round(a_round(trials, **asked)).result(60)
+
+
+def test_a_round_is_measured_in_one_process_and_its_readings_pair(executor):
+    slept = measured_round(executor, *(trial(executor, "good", "sleeping", ms=ms) for ms in (4, 1, 2)), passes=5)
+    assert [round(one.medians["latency_ms"]) for one in slept] == pytest.approx([4, 1, 2], abs=1)
+    assert {len(one.metrics["latency_ms"].values) for one in slept} == {5}
+    assert all(set(one.phase_s) == {"prepare", "warm_up", "measure", "verify"} for one in slept)
+    trials = [replace(trial(executor, "careless", "where", mode="good"), seed=seed) for seed in (0, 1)]
+    pids = [one.medians["pid"] for one in measured_round(executor, *trials)]
+    assert pids[0] == pids[1] == outcome(executor, "careless", "where", mode="good").medians["pid"]
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "said"),
+    [
+        ("segfault", "runtime", "SIGSEGV while warming up"),
+        ("hang_python", "timeout", "killed after 1 s while warming up"),
+        ("hang_native", "timeout", "killed after 1 s"),
+        ("os_exit", "runtime", "exit code 3"),
+        ("allocate", "out_of_memory", "of host memory"),
+    ],
+)
+def test_what_ends_the_process_is_put_down_to_the_trial_whose_turn_it_was(executor, file, kind, said):
+    first, broken, last = measured_round(
+        executor, *(replace(trial(executor, file, mode=mode), timeout_s=1.0) for mode in ("good", "broken", "good"))
+    )
+    assert broken.kind == FailureKind(kind), broken
+    assert said in broken.message
+    assert {first.kind, last.kind} == {FailureKind.LOST}
+    assert "mode=broken" in first.message
+    assert said in first.message
+    assert isinstance(outcome(executor, file, mode="good"), Measurement)
+
+
+def test_a_round_may_take_longer_than_each_of_its_trials(executor):
+    asked = [trial(executor, "good", "sleeping", timeout_s=0.6, ms=ms) for ms in (6, 8, 10)]
+    rounds = measured_round(executor, *(replace(one, effort=Effort.FULL) for one in asked), passes=20)
+    assert all(isinstance(one, Measurement) for one in rounds), rounds
+    assert sum(one.elapsed_s for one in rounds) > 0.6
+
+
+def test_trials_of_a_round_in_different_environments_are_measured_by_turns(executor, tmp_path):
+    (tmp_path / "env.py").write_text(ENVIRONMENT)
+    found = find(load(tmp_path / "env.py"), "reads")
+    asked = [
+        replace(trial(executor, "good", "sleeping", ms=1), workload=found.reference, config=Config(level=level))
+        for level in ("1", "2")
+    ]
+    trials = [replace(one, environment={"LEVEL": one.config["level"]}) for one in asked]
+    outcomes = measured_round(executor, *trials, passes=6)
+    assert [one.medians["level"] for one in outcomes] == [1, 2]
+    assert {len(one.metrics["latency_ms"].values) for one in outcomes} == {6}
+
+
+ENVIRONMENT = """
+import os, time
+import autotune
+from autotune import SearchSpace, choice, env
+
+level = int(os.environ.get("LEVEL", "0"))
+
+@autotune.workload(space=SearchSpace(level=env("LEVEL", choice("1", "2"))), gpus=0)
+def reads(problem, config):
+    yield lambda: time.sleep(0.001) or {"level": level}
+"""
+
+
+def test_a_round_that_raised_an_interrupt_blames_its_trial(executor):
+    good, interrupting = measured_round(
+        executor, *(trial(executor, "careless", mode=mode) for mode in ("good", "interrupts"))
+    )
+    assert interrupting.kind == FailureKind.RUNTIME
+    assert "KeyboardInterrupt" in interrupting.message
+    assert good.kind == FailureKind.LOST
+
+
+def test_a_file_that_cannot_be_loaded_fails_the_whole_round(executor):
+    asked = trial(executor, "import_error", broken="1")
+    outcomes = measured_round(executor, asked, replace(asked, seed=1))
+    assert [(one.kind, one.phase) for one in outcomes] == [(FailureKind.RUNTIME, "load")] * 2
+
+
+def test_waiting_for_the_device_does_not_count_against_the_limit():
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        with exclusive(cpu_device()):
+            held.set()
+            release.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(10)
+    try:
+        with LocalExecutor(CPU) as executor:
+            outcome_of = executor.submit(trial(executor, "good", "sleeping", timeout_s=0.5, ms=1))
+            with pytest.raises(TimeoutError):
+                outcome_of.result(1.5)
+            release.set()
+            measured = outcome_of.result(30)
+    finally:
+        release.set()
+        holder.join()
+    assert isinstance(measured, Measurement), measured
+    assert "wait" not in measured.phase_s
+
+
+def test_a_device_that_cannot_be_locked_is_for_the_user_to_mend(monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_LOCK_FOLDER", "/proc/no-such-folder")
+    with LocalExecutor(CPU) as executor, pytest.raises(DeviceError, match="--lock-folder"):
+        executor.submit(trial(executor, "good", "sleeping", ms=1)).result(30)
 
 
 def test_the_clock_of_the_limit_starts_with_execution_and_not_with_submission(executor):
@@ -221,6 +323,8 @@ def test_what_cannot_run_here_is_refused_at_submit(executor):
         executor.submit(replace(good, sku="h200"))
     with pytest.raises(UserError, match="runs trials of one GPU"):
         executor.submit(replace(good, gpus=4))
+    with pytest.raises(DeviceError, match="no device 'h200'"):
+        executor.submit_round(a_round([replace(good, sku="h200")]))
 
 
 def test_show_output_passes_the_output_on(capfd):
@@ -244,7 +348,7 @@ def test_a_worker_that_dies_between_two_trials_is_replaced_unseen(executor):
 
 def test_a_worker_killed_from_outside_loses_the_trial(executor):
     future = executor.submit(trial(executor, "hang_python", timeout_s=30, mode="broken"))
-    assert eventually(lambda: len(proc.members(os.getpid())) > 0)
+    assert eventually(lambda: len(proc.members(os.getpid())) > 0, 3)
     time.sleep(0.5)
     workers = [p.pid for p in proc.members(os.getpid()) if p.parent == os.getpid() and p.session == p.pid]
     for pid in workers:
@@ -258,7 +362,7 @@ def test_processes_that_a_hanging_workload_started_die_with_it(executor, tmp_pat
     pids = tmp_path / "pids"
     killed = outcome(executor, "spawns_and_hangs", problem={"pids": str(pids)}, mode=mode)
     assert killed.kind == FailureKind.TIMEOUT
-    assert eventually(lambda: not any(map(is_running, map(int, pids.read_text().split()))))
+    assert eventually(lambda: not any(map(is_running, map(int, pids.read_text().split()))), 3)
     assert isinstance(outcome(executor, "spawns_and_hangs", mode="good"), Measurement)
 
 
@@ -272,7 +376,7 @@ def is_running(pid):
 def test_close_kills_what_runs_within_a_second_and_withdraws_what_waits():
     executor = LocalExecutor(CPU)
     running, *waiting = [executor.submit(trial(executor, "hang_native", timeout_s=60, mode="broken")) for _ in range(3)]
-    assert eventually(running.running)
+    assert eventually(running.running, 3)
     time.sleep(0.4)
     started = time.monotonic()
     executor.close()
@@ -284,6 +388,8 @@ def test_close_kills_what_runs_within_a_second_and_withdraws_what_waits():
         waiting[0].result(0)
     with pytest.raises(ExecutorError, match="closed"):
         executor.submit(trial(executor, "good", "sleeping", ms=1))
+    with pytest.raises(ExecutorError, match="closed"):
+        executor.submit_round(a_round([trial(executor, "good", "sleeping", ms=1)]))
     executor.close()
 
 
@@ -350,10 +456,10 @@ def test_a_killed_parent_leaves_no_worker_and_no_grandchild(executor, tmp_path, 
         assert parent.stdout.readline() == b"submitted\n"
         if after_s > 0.5:
             least = 6 if file == "spawns_and_hangs" else 2
-            assert eventually(lambda: len(processes_of(tag)) >= least)
+            assert eventually(lambda: len(processes_of(tag)) >= least, 3)
         time.sleep(after_s)
         parent.kill()
-    assert eventually(lambda: not processes_of(tag)), processes_of(tag)
+    assert eventually(lambda: not processes_of(tag), 3), processes_of(tag)
 
 
 def test_a_parent_that_ends_without_closing_leaves_nothing_either(executor):
@@ -364,7 +470,7 @@ def test_a_parent_that_ends_without_closing_leaves_nothing_either(executor):
     subprocess.run(
         [sys.executable, "-c", script, json.dumps(asked)], env={**os.environ, name: value}, cwd=ROOT, check=True
     )
-    assert eventually(lambda: not processes_of(tag))
+    assert eventually(lambda: not processes_of(tag), 3)
 
 
 def test_options_that_it_cannot_heed_are_refused():
@@ -382,7 +488,7 @@ def test_equal_devices_share_a_queue_and_run_side_by_side(monkeypatch):
         assert list(executor.devices()) == present
         assert [executor.slots(sku) for sku in (one.sku, "another", "none")] == [2, 1, 0]
         futures = [executor.submit(trial(executor, "hang_python", timeout_s=1.5, mode="broken")) for _ in range(2)]
-        assert eventually(lambda: all(future.running() for future in futures))
+        assert eventually(lambda: all(future.running() for future in futures), 3)
         assert [future.result(10).kind for future in futures] == [FailureKind.TIMEOUT] * 2
         elsewhere = replace(trial(executor, "good", "sleeping", ms=1), sku="another")
         assert isinstance(executor.submit(elsewhere).result(10), Measurement)

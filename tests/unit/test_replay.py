@@ -12,6 +12,7 @@ from autotune.executors.recording import load
 from autotune.executors.replay import ReplayExecutor
 from autotune.measurement import Failure, FailureKind, Measurement, Samples
 from autotune.registry.records import RecordedTrial, StudyKey, StudyRecord
+from autotune.round import Round
 from autotune.sampler import Sampler
 from autotune.testing import ExecutorContract
 from autotune.trial import Trial, WorkloadReference
@@ -55,6 +56,34 @@ def test_what_was_not_recorded_is_invalid(executor, recording):
     outcome = executor.submit(asking(recording, Config(block=3))).result()
     assert outcome.kind is FailureKind.INVALID
     assert outcome.message == "block=3 is not in the recording kernel_tuner.json."
+
+
+def test_a_round_draws_from_the_recorded_readings_by_its_seed(recording):
+    noisy, single, failed = Config(x=1), Config(x=2), Config(x=3)
+    failure = Failure(kind=FailureKind.COMPILE, message="no such operation")
+    values = tuple(1.0 + place / 100 for place in range(32))
+    outcomes = {
+        noisy: Measurement(metrics={"latency_ms": Samples(values), "p99_ms": Samples(tuple(10 * v for v in values))}),
+        single: Measurement(metrics={"latency_ms": Samples((2.0,))}),
+        failed: failure,
+    }
+    held = replace(recording, outcomes=outcomes, parameters={"x": (1, 2, 3)})
+
+    def drawn(seed):
+        trials = tuple(asking(held, config, seed=seed) for config in (noisy, failed, single))
+        return replay.submit_round(Round(trials=trials, number=1, passes=20)).result()
+
+    with ReplayExecutor(recording=held) as replay:
+        first, failing, constant = drawn(seed=1)
+        assert drawn(seed=1) == (first, failing, constant)
+        assert drawn(seed=2)[0] != first
+    assert failing is failure
+    assert constant.metrics["latency_ms"].values == (2.0,) * 20
+    latency, tail = (first.metrics[name].values for name in ("latency_ms", "p99_ms"))
+    assert len(latency) == 20
+    assert set(latency) <= set(values)
+    assert len(set(latency)) > 5
+    assert tail == tuple(10 * value for value in latency)
 
 
 def test_the_recorded_device_is_the_only_one(executor, recording):
@@ -112,6 +141,8 @@ def test_once_closed_it_answers_no_more(recording):
     executor.close()
     with pytest.raises(ExecutorError, match="closed"):
         executor.submit(asking(recording))
+    with pytest.raises(ExecutorError, match="closed"):
+        executor.submit_round(Round(trials=(asking(recording),), number=1))
 
 
 def test_a_search_over_a_whole_recording_finds_its_optimum(recording):

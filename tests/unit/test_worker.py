@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import eventually, processes_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,26 +90,6 @@ def starts_and(problem, config):
 """
 
 REFUSALS = [("F_SETSIG", 22), ("F_SETSIG", 38), ("F_SETOWN", 1), ("F_SETSIG", 0)]  # EINVAL, ENOSYS, EPERM; nothing done
-
-
-def processes_of(tag):
-    """The commands of the processes that carry the tag in their environment, zombies left out."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            running = (folder / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-            if running and tag.encode() in (folder / "environ").read_bytes():
-                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
-        except OSError:
-            continue
-    return found
-
-
-def eventually(condition, seconds=10.0):
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.02)
-    return condition()
 
 
 @pytest.fixture
