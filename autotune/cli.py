@@ -20,6 +20,7 @@ import typer
 import autotune
 from autotune import device, document, report, snapshot, tables
 from autotune.device import Device
+from autotune.device.tenants import tenants
 from autotune.errors import AutotuneError, DeviceError, UserError
 from autotune.executor import Executor, ExecutorOptions, load_executor
 from autotune.executors import recording
@@ -53,6 +54,7 @@ DeviceName = Annotated[str | None, typer.Option("--device", "-d", help="Only cpu
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 PostMortem = Annotated[bool, typer.Option("--pdb", help="Debug where a trial raises; needs --executor inline.")]
 Output = Annotated[bool, typer.Option("--show-output", "-s", help="Let the workload's own output through.")]
+Shared = Annotated[bool, typer.Option("--shared", help="Measure also on a GPU on which other programs run.")]
 Sku = Annotated[str | None, typer.Option("--sku", help="Only this SKU.")]
 
 
@@ -68,10 +70,11 @@ def settings(
     home: Annotated[Path | None, typer.Option(help="The data directory [AUTOTUNE_HOME].")] = None,
     database: Annotated[str | None, typer.Option(help="A SQLAlchemy URL [AUTOTUNE_DATABASE].")] = None,
     snapshot_path: Annotated[list[Path] | None, typer.Option(help="More snapshots [AUTOTUNE_SNAPSHOT_PATH].")] = None,
+    lock_folder: Annotated[Path | None, typer.Option(help="Where devices are locked [AUTOTUNE_LOCK_FOLDER].")] = None,
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
 ) -> None:
     """Say where autotune keeps and finds what it knows."""
-    override(home=home, database=database, snapshot_path=snapshot_path)
+    override(home=home, database=database, snapshot_path=snapshot_path, lock_folder=lock_folder)
     refresh()
     context.obj = Settings.from_environment()
 
@@ -92,25 +95,30 @@ def study(
     quick: Annotated[bool, typer.Option("--quick", help="Few trials, short measurements.")] = False,
     post_mortem: PostMortem = False,
     show_output: Output = False,
+    shared: Shared = False,
     as_json: AsJson = False,
 ) -> None:
     """Tune the workloads of FILE; the same command goes on where an earlier run stopped."""
     chosen: Settings = context.obj
     effort = Effort.QUICK if quick else Effort.FULL
     budget = Budget(trials=_default_trials(trials, seconds, quick), seconds=seconds, plateau=plateau)
-    options = ExecutorOptions(device=device_name, post_mortem=post_mortem, show_output=show_output)
+    options = ExecutorOptions(device=device_name, post_mortem=post_mortem, show_output=show_output, shared=shared)
     kind = executor or (f"replay:{file}" if _is_recording(file) else chosen.executor)
     snapshots = None if _is_replay(kind) else chosen.snapshots
-    with report.reporter(as_json=as_json) as reporter:
+    with (
+        report.reporter(as_json=as_json) as reporter,
+        load_executor(kind, options) as runner,
+        _registry(chosen, kind) as registry,
+    ):
+        runner.expect(file)
         declared = _workloads(file, name)
-        with load_executor(kind, options) as runner, _registry(chosen, kind) as registry:
-            plans = [
-                Plan(workload=w, problem=p, device=d, budget=budget, effort=effort, sampler=sampler, seed=seed)
-                for w, p, d in _studies(declared, problem, runner)
-            ]
-            # All are made before the first is run: what is wrong with one must not cost the others' time.
-            studies = [Study(plan, runner, registry, snapshots, reporter.watch) for plan in plans]
-            results = _run(studies, reporter)
+        plans = [
+            Plan(workload=w, problem=p, device=d, budget=budget, effort=effort, sampler=sampler, seed=seed)
+            for w, p, d in _studies(declared, problem, runner)
+        ]
+        # All are made before the first is run: what is wrong with one must not cost the others' time.
+        studies = [Study(plan, runner, registry, snapshots, reporter.watch) for plan in plans]
+        results = _run(studies, reporter)
     raise typer.Exit(_exit_code(results))
 
 
@@ -156,19 +164,20 @@ def trial(
     quick: Annotated[bool, typer.Option("--quick", help="A short measurement.")] = False,
     post_mortem: PostMortem = False,
     show_output: Output = False,
+    shared: Shared = False,
     as_json: AsJson = False,
 ) -> None:
     """Run exactly one trial and print its outcome; nothing is recorded."""
     kind = executor or (f"replay:{file}" if _is_recording(file) else context.obj.executor)
-    options = ExecutorOptions(device=device_name, post_mortem=post_mortem, show_output=show_output)
-    with report.json_only() if as_json else contextlib.nullcontext():
+    options = ExecutorOptions(device=device_name, post_mortem=post_mortem, show_output=show_output, shared=shared)
+    with report.json_only() if as_json else contextlib.nullcontext(), load_executor(kind, options) as runner:
+        runner.expect(file)
         (one,) = _workloads(file, name, exactly_one=True)
-        with load_executor(kind, options) as runner:
-            _, wanted, target = next(_studies([one], [problem] if problem else None, runner))
-            chosen = _one_config(one, wanted, target, Config.parse(",".join(config or ())))
-            effort = Effort.QUICK if quick else Effort.FULL
-            plan = Plan(workload=one, problem=wanted, device=target, effort=effort, seed=seed)
-            outcome = runner.submit(plan.trial(chosen)).result()
+        _, wanted, target = next(_studies([one], [problem] if problem else None, runner))
+        chosen = _one_config(one, wanted, target, Config.parse(",".join(config or ())))
+        effort = Effort.QUICK if quick else Effort.FULL
+        plan = Plan(workload=one, problem=wanted, device=target, effort=effort, seed=seed)
+        outcome = runner.submit(plan.trial(chosen)).result()
     answer = {"config": chosen, "problem": wanted, "sku": target.sku, "outcome": outcome.to_json()}
     _print(answer, tables.outcome_view(plan, chosen, outcome), as_json=as_json)
     raise typer.Exit(1 if isinstance(outcome, Failure) else 0)
@@ -177,19 +186,19 @@ def trial(
 @app.command()
 def show(
     context: typer.Context,
-    study_id: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="One study's trials.")] = None,
+    study_id: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="One study's trials and rounds.")] = None,
     name: Name = None,
     sku: Sku = None,
     history: Annotated[bool, typer.Option("--history", help="Superseded winners as well.")] = False,
     studies: Annotated[bool, typer.Option("--studies", help="The studies instead of the winners.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the best per workload, problem and SKU; or one study's trials."""
+    """Show the best per workload, problem and SKU, and why each won; or one study's trials and rounds."""
     with Registry.open(context.obj.database) as registry:
         if study_id is not None:
             one = registry.find_study(study_id)
-            recorded = registry.trials(one.id)
-            _print(document.study_document(one, recorded), tables.trials_table(one, recorded), as_json=as_json)
+            parts = registry.trials(one.id), registry.measured_again(one.id)
+            _print(document.study_document(one, *parts), tables.study_view(one, *parts), as_json=as_json)
         elif studies:
             found = registry.studies(name, sku)
             _print([document.study_row(one) for one in found], tables.studies_table(found), as_json=as_json)
@@ -221,9 +230,11 @@ def lookup_(
 
 @app.command()
 def devices(as_json: AsJson = False) -> None:
-    """List the devices of this host with their SKUs."""
+    """List the devices of this host with their SKUs, and who else computes on them."""
     here = device.devices()
-    _print([one.to_json() for one in here], tables.devices_table(here), as_json=as_json)
+    others = {one.uuid: tenants(one) for one in here}
+    rows = [{**one.to_json(), "tenants": [tenant.to_json() for tenant in others[one.uuid]]} for one in here]
+    _print(rows, tables.devices_view(here, others), as_json=as_json)
 
 
 @app.command("export")

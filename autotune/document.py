@@ -7,7 +7,7 @@ from typing import Any
 
 from autotune.measurement import Measurement
 from autotune.objective import Objective
-from autotune.registry.records import RecordedTrial, StudyRecord
+from autotune.registry.records import RecordedRound, RecordedTrial, StudyRecord
 from autotune.roofline import peak_shares
 from autotune.study import StudyResult
 from autotune.tuned_config import TunedConfig
@@ -25,7 +25,6 @@ def result_document(result: StudyResult) -> dict[str, Any]:
     """A study's result as plain values for JSON."""
     progress, plan = result.progress, result.progress.plan
     best, default = progress.best, progress.default
-    medians = _medians(best)
     return {
         "study": result.study_id,
         "state": result.state,
@@ -43,17 +42,21 @@ def result_document(result: StudyResult) -> dict[str, Any]:
         "failures": {kind.value: count for kind, count in progress.failures.items()},
         "elapsed_s": round(progress.elapsed_s, 3),
         "default": {"config": progress.default_config, "value": plan.value(default), "metrics": _medians(default)},
-        "best": {"config": best.config, "value": plan.value(best), "metrics": medians} if best else None,
-        "speedup": progress.speedup,
-        "peak_shares": peak_shares(plan.workload, plan.problem, plan.device, medians),
+        "best": {"config": best.config, "value": plan.value(best), "metrics": _medians(best)} if best else None,
+        "speedup": result.tuned.speedup if result.tuned and result.promoted else progress.speedup,
+        "peak_shares": peak_shares(plan.workload, plan.problem, plan.device, result.medians),
         "tuned": result.tuned.to_json() if result.tuned else None,
         "promoted": result.promoted,
+        "verdict": result.verdict.to_json() if result.verdict else None,
+        "occupancy": result.occupancy.to_json() if result.occupancy else None,
         "unpublished": result.unpublished,
     }
 
 
-def study_document(study: StudyRecord, trials: Sequence[RecordedTrial]) -> dict[str, Any]:
-    """One recorded study with all its trials, in the form that `--executor replay:FILE` reads."""
+def study_document(
+    study: StudyRecord, trials: Sequence[RecordedTrial], rounds: Sequence[RecordedRound] = ()
+) -> dict[str, Any]:
+    """One recorded study with all its trials and rounds, in the form that `--executor replay:FILE` reads."""
     key, objective = study.key, Objective.parse(study.key.objective)
     names = dict.fromkeys(name for trial in trials for name in trial.config)
     values = {name: list(dict.fromkeys(t.config[name] for t in trials if name in t.config)) for name in names}
@@ -82,6 +85,17 @@ def study_document(study: StudyRecord, trials: Sequence[RecordedTrial]) -> dict[
             }
             for trial in trials
         ],
+        "rounds": [
+            {
+                "number": one.number,
+                "recorded_at": one.recorded_at,
+                "members": [
+                    {"config": config, "outcome": outcome.to_json()} for config, outcome in one.outcomes.items()
+                ],
+            }
+            for one in rounds
+        ],
+        "verdict": study.verdict.to_json() if study.verdict else None,
     }
 
 
@@ -97,12 +111,14 @@ def study_row(study: StudyRecord) -> dict[str, Any]:
         "gpus": key.gpus,
         "objective": key.objective,
         "effort": key.effort,
+        "cache": key.cache,
         "toolchain": dict(key.toolchain),
         "state": study.state,
         "trials": study.trials,
         "failures": study.failures,
         "elapsed_s": study.elapsed_s,
         "updated_at": study.updated_at,
+        "verdict": study.verdict.to_json() if study.verdict else None,
     }
 
 

@@ -287,7 +287,8 @@ def _known_instead(question: _Question) -> Iterator[str]:
         elif here:
             near = distance.nearest(question.problem, [problem for gpus, problem in here if gpus in question.gpus])
             example = f", such as {near.text}: nearest=True would take that" if near else ""
-            yield f"(On this SKU {len(here)} other problems are tuned{example}.)"
+            count = f"{len(here)} other problems are" if len(here) > 1 else "another problem is"
+            yield f"(On this SKU {count} tuned{example}.)"
     others = {sku for folder in search_path() for sku in _skus_with(folder, question)}
     if others:
         yield f"(It is tuned on {', '.join(sorted(others))}; a configuration is never taken from another SKU.)"

@@ -47,6 +47,7 @@ class Plan:
             objective=self.workload.objective.text,
             effort=self.effort.value,
             toolchain=Toolchain.current(self.device).to_json(),
+            cache=self.workload.cache,
         )
 
     @property
@@ -54,7 +55,9 @@ class Plan:
         """GPUs of one trial; 0 on the CPU."""
         return 0 if self.device.kind == "cpu" else (self.workload.gpus or 1)
 
-    def trial(self, config: Config) -> Trial:
+    def trial(
+        self, config: Config, *, rival: float | None = None, known_throttle: tuple[str, ...] | None = None
+    ) -> Trial:
         """The question to a worker about one configuration."""
         return Trial(
             workload=self.workload.reference,
@@ -66,6 +69,8 @@ class Plan:
             effort=self.effort,
             seed=self.seed,
             environment=self.workload.space.environment(config),
+            rival=rival,
+            known_throttle=known_throttle,
         )
 
     def value(self, trial: RecordedTrial | None) -> float | None:

@@ -13,6 +13,23 @@ from autotune.values import Config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where the rounds stand that decide who wins."""
+
+    number: int
+    """Of the round under way, from 1."""
+    most: int
+    """Rounds, at most."""
+    finalists: int
+    """Those that are left, the default and the incumbent not counted."""
+
+    @property
+    def text(self) -> str:
+        """`round 3 of at most 10: 2 finalists`."""
+        return f"round {self.number} of at most {self.most}: {self.finalists} finalist{'s' * (self.finalists != 1)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Where a study stands; what a watcher is told."""
 
@@ -30,6 +47,8 @@ class Progress:
     valid_size: int
     planned: int | None
     """Trials that the budget and the space allow; None where neither bounds them."""
+    standing: Standing | None = None
+    """None while it searches."""
 
     @property
     def failures(self) -> Counter[FailureKind]:
@@ -43,4 +62,4 @@ class Progress:
 
 
 Watch = Callable[[Progress, RecordedTrial | None], None]
-"""Called after each trial with it, and now and then with None."""
+"""Called after each trial with it; before each round, and now and then, with None."""

@@ -20,7 +20,7 @@ from rich.text import Text
 from autotune.document import results_document
 from autotune.measurement import Failure, FailureKind
 from autotune.plan import Plan
-from autotune.progress import Progress
+from autotune.progress import Progress, Standing
 from autotune.registry.records import RecordedTrial
 from autotune.study import StudyResult
 from autotune.tables import ratio_text, results_view, subject, value_text, verdict
@@ -54,12 +54,14 @@ class PlainReporter:
 
     def __init__(self, console: Console) -> None:
         self._console, self._told = console, set[tuple[str, FailureKind, str]]()
+        self._standing: Standing | None = None
 
     def begin(self, plan: Plan, valid_size: int, exact: bool) -> None:
         self._console.print(_title(plan, valid_size, exact), highlight=False, soft_wrap=True)
 
     def watch(self, progress: Progress, trial: RecordedTrial | None) -> None:
         if trial is None:
+            self._tell(progress.standing)
             return
         planned = progress.planned
         count = f"[{len(progress.trials)}/{planned}]" if planned else f"[{len(progress.trials)}]"
@@ -77,6 +79,12 @@ class PlainReporter:
         return self
 
     def __exit__(self, *_: object) -> None: ...
+
+    def _tell(self, standing: Standing | None) -> None:
+        """A line as each round begins."""
+        if standing is not None and standing != self._standing:
+            self._console.print(Text.assemble((f"{'measured again ':>10}", "dim"), standing.text), soft_wrap=True)
+        self._standing = standing
 
     def _explain(self, plan: Plan, trial: RecordedTrial) -> list[Text]:
         """Each failure that was not told before in full, numbers aside, with the command that repeats it."""
@@ -179,14 +187,18 @@ def _title(plan: Plan, valid_size: int, exact: bool) -> Text:
 def _panel(progress: Progress) -> Group:
     plan, done, planned = progress.plan, len(progress.trials), progress.planned
     rate = progress.measured_now / progress.elapsed_now_s if progress.elapsed_now_s else 0.0
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row(
-        Text(plan.workload.name, "bold"),
-        ProgressBar(total=planned, completed=done, width=40, pulse=planned is None),
-        Text(f"{done}/{planned}" if planned else str(done)),
-        Text(f"{rate:.1f} trials/s" if rate >= 1 else f"{60 * rate:.0f} trials/min"),
-        Text(_left(progress, rate), "dim"),
-    )
+    standing, grid = progress.standing, Table.grid(padding=(0, 2))
+    if standing:
+        bar = ProgressBar(total=standing.most, completed=standing.number - 1, width=24)
+        grid.add_row(Text(plan.workload.name, "bold"), bar, Text(standing.text))
+    else:
+        grid.add_row(
+            Text(plan.workload.name, "bold"),
+            ProgressBar(total=planned, completed=done, width=40, pulse=planned is None),
+            Text(f"{done}/{planned}" if planned else str(done)),
+            Text(f"{rate:.1f} trials/s" if rate >= 1 else f"{60 * rate:.0f} trials/min"),
+            Text(_left(progress, rate), "dim"),
+        )
     best, metric = progress.best, plan.workload.objective.metric
     title = Text(f"{plan.problem.text or plan.workload.description} on {plan.device.sku}", "dim")
     lines: list[Table | Text] = [title, grid]
@@ -227,11 +239,15 @@ def _trial_line(progress: Progress, trial: RecordedTrial) -> list[tuple[str, str
 
 
 def _notes(result: StudyResult) -> Iterator[Text]:
-    """What the table cannot say: interrupted, nothing to do, nothing within the bounds, who stays, not published."""
+    """What the table cannot say: interrupted, nothing to do, nothing within the bounds, not published."""
     progress, plan = result.progress, result.progress.plan
     name, done = subject(plan), len(progress.trials)
     if result.state == "interrupted":
-        yield Text(f"{name}: interrupted after {done} trial{'s' * (done != 1)}; the same command goes on.", "yellow")
+        yield Text(
+            f"{name}: interrupted after {done} trial{'s' * (done != 1)}; nothing is promoted before the best are "
+            "measured again in rounds; the same command goes on.",
+            "yellow",
+        )
     elif progress.measured_now == 0:
         whole = done >= progress.valid_size
         more = "they are all that are valid" if whole else "raise --trials to search on"
@@ -240,9 +256,7 @@ def _notes(result: StudyResult) -> Iterator[Text]:
         measured = done - sum(progress.failures.values())
         why = f"{measured} measured ones break its bounds" if measured else "no trial succeeded"
         yield Text(f"{name}: no configuration to recommend, {why}.", "bold red")
-    if result.tuned and not result.promoted and progress.measured_now:
-        yield Text(f"{name}: the winner of an earlier study stays; this one did not beat it.", "yellow")
-    elif result.tuned and result.tuned.is_default:
-        yield Text(f"{name}: nothing is clearly better than the default, which stays.", "yellow")
+    if result.occupancy and plan.device.kind == "gpu":
+        yield Text(f"{name}: the device was {result.occupancy.text}.", "dim")
     if result.unpublished:
         yield Text(f"{name}: tuned and recorded, but not published for lookups: {result.unpublished}", "bold red")

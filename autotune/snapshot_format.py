@@ -7,6 +7,9 @@ by bisection and only its line is parsed, and a file in somebody's repository ha
     "1 dtype=bfloat16,k=4096,m=16": {"crc32": "5c0d8d0a", "tuned": {…}},
     "1 dtype=bfloat16,k=4096,m=32": {"crc32": "97f1a6de", "tuned": {…}}
     }, "sha256": "…", "size_bytes":         1843}
+
+A field that an entry lacks takes its default, and one that a reader does not know is left out (see `TunedConfig`), so
+the schema's number changes only where an older reader would misread a file.
 """
 
 from __future__ import annotations

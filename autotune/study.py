@@ -5,25 +5,28 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
-from autotune import selection, snapshot
+from autotune import snapshot
 from autotune.errors import SnapshotError
 from autotune.executor import Executor
+from autotune.final import Final
 from autotune.lookup import refresh
-from autotune.measurement import Failure, FailureKind, Outcome
+from autotune.measurement import Failure, FailureKind, Measurement, Outcome
+from autotune.occupancy import MeteredExecutor, Occupancy
 from autotune.plan import Plan
 from autotune.progress import Progress, Watch
-from autotune.registry import RecordedTrial, Registry
+from autotune.registry import RecordedTrial, Registry, StudyRecord
 from autotune.sampler import Proposal, Sampler
 from autotune.space.valid_set import ValidSet
 from autotune.tuned_config import TunedConfig
 from autotune.values import Config
+from autotune.verdict import Verdict
 
 LOST_RETRIES = 2
 """How often a configuration is tried again after the infrastructure failed under it."""
@@ -32,6 +35,7 @@ PLATEAU_GAIN = 0.01
 TICK_S = 0.25
 """How often the watcher hears of time passing while no trial ends."""
 MOST_SEEDS = 8
+"""Of winners from elsewhere."""
 
 State = Literal["running", "complete", "interrupted"]
 
@@ -46,9 +50,21 @@ class StudyResult:
     tuned: TunedConfig | None
     """What is current after it; None where nothing is."""
     promoted: bool
-    """Whether that is this study's doing; otherwise an earlier study's winner stays."""
+    """Whether that was measured by this study's rounds; otherwise it is what an earlier study found."""
+    verdict: Verdict | None
+    """Who won, and why; None where it was interrupted."""
+    occupancy: Occupancy | None = None
+    """Of the devices in this run; None where nothing was measured."""
     unpublished: str = ""
     """Why the snapshot could not be written; the registry has the winner all the same."""
+
+    @property
+    def medians(self) -> Mapping[str, float]:
+        """Of each metric: the winner's in its rounds; of the best of the search where this study promoted nothing."""
+        if self.tuned and self.promoted:
+            return cast("Mapping[str, float]", self.tuned.provenance["metrics"])
+        best = self.progress.best.outcome if self.progress.best else None
+        return best.medians if isinstance(best, Measurement) else {}
 
 
 class Study:
@@ -57,13 +73,15 @@ class Study:
     def __init__(
         self, plan: Plan, executor: Executor, registry: Registry, snapshots: Path | None, watch: Watch = lambda *_: None
     ) -> None:
-        self._plan, self._executor, self._registry = plan, executor, registry
+        self._plan, self._executor, self._registry = plan, MeteredExecutor(executor), registry
         self._snapshots, self._watch = snapshots, watch
         self._valid = plan.workload.space.bind(plan.problem, plan.device)
         self._sampler = Sampler(self._valid, plan.workload.objective, name=plan.sampler, seed=plan.seed)
         self._trials: list[RecordedTrial] = []
         self._default: RecordedTrial | None = None
         self._best: RecordedTrial | None = None
+        self._incumbent: TunedConfig | None = None
+        self._incumbent_trial: RecordedTrial | None = None
         self._since_improvement = 0
         self._lost: Counter[Config] = Counter()
         self._running: dict[Future[Outcome], Proposal] = {}
@@ -80,9 +98,9 @@ class Study:
         return self._valid
 
     def run(self) -> StudyResult:
-        """Search until the budget is spent, then promote the winner.
+        """Search until the budget is spent, measure the finalists again in rounds, then promote the winner.
 
-        On KeyboardInterrupt the study is left as it stands, the winner so far is promoted, and the state says so.
+        On KeyboardInterrupt the study is left as it stands and the state says so; nothing is promoted.
         """
         plan = self._plan
         record = self._registry.study(
@@ -95,22 +113,23 @@ class Study:
         )
         with self._registry.claim(record.id):
             self._resume(record.id, record.elapsed_s)
-            state: State = "interrupted"
+            verdict: Verdict | None = None
             try:
                 self._search(record.id)
-                state = "complete"
+                verdict = self._select(record)
             except KeyboardInterrupt:
                 self._withdraw()
             finally:
-                self._registry.close_study(record.id, state, self._elapsed_s)
-            tuned, promoted = self._promote(record.id)
-            unpublished = self._publish()
+                self._registry.close_study(record.id, "complete" if verdict else "interrupted", self._elapsed_s)
+            tuned, unpublished = self._current(), self._publish()
         return StudyResult(
             study_id=record.id,
             progress=self.progress,
-            state=state,
+            state="complete" if verdict else "interrupted",
             tuned=tuned,
-            promoted=promoted,
+            promoted=bool(tuned and verdict and tuned.verdict == verdict),
+            verdict=verdict,
+            occupancy=self._executor.occupancy(plan.device.sku),
             unpublished=unpublished,
         )
 
@@ -136,7 +155,7 @@ class Study:
         """THE loop: ask, submit, wait, record, tell."""
         while True:
             for proposal in self._proposals():
-                self._running[self._executor.submit(self._plan.trial(proposal.config))] = proposal
+                self._submit(proposal)
             if not self._running:
                 return
             done, _ = wait(self._running, timeout=TICK_S, return_when=FIRST_COMPLETED)
@@ -144,6 +163,12 @@ class Study:
                 self._conclude(study_id, self._running.pop(future), future.result())
             if not done:
                 self._watch(self.progress, None)
+
+    def _submit(self, proposal: Proposal) -> None:
+        trial = self._plan.trial(
+            proposal.config, rival=self._plan.value(self._best), known_throttle=self._known_throttle
+        )
+        self._running[self._executor.submit(trial)] = proposal
 
     def _proposals(self) -> Iterator[Proposal]:
         """New proposals while the budget lasts and the executor has room."""
@@ -158,7 +183,7 @@ class Study:
         if isinstance(outcome, Failure) and outcome.kind is FailureKind.LOST:
             self._lost[proposal.config] += 1
             if self._lost[proposal.config] <= LOST_RETRIES:
-                self._running[self._executor.submit(self._plan.trial(proposal.config))] = proposal
+                self._submit(proposal)
                 return
         trial = RecordedTrial(
             number=len(self._trials),
@@ -174,6 +199,7 @@ class Study:
 
     def _resume(self, study_id: int, elapsed_s: float) -> None:
         """Learn what earlier runs recorded; queue the default and the seeds in front of the search."""
+        self._incumbent = self._current()
         for trial in self._registry.trials(study_id):
             self._sampler.remember(trial.config, trial.origin, trial.outcome)
             self._note(trial)
@@ -185,12 +211,12 @@ class Study:
         self._started_s = time.monotonic()
 
     def _seeds(self) -> list[Config]:
-        """The incumbent, then the winners for other problems and SKUs, where they are valid here."""
+        """The incumbent, what the workload's author believes in, winners for other problems and SKUs; valid here."""
         plan = self._plan
-        incumbent = [tuned for tuned in [self._incumbent()] if tuned]
+        incumbent = [self._incumbent.config] if self._incumbent else []
         siblings = self._registry.siblings(plan.workload.name, problem=plan.problem, sku=plan.device.sku)
-        configs = dict.fromkeys(tuned.config for tuned in [*incumbent, *siblings])
-        return [config for config in configs if config in self._valid][:MOST_SEEDS]
+        elsewhere = [tuned.config for tuned in siblings if tuned.config in self._valid][:MOST_SEEDS]
+        return [c for c in dict.fromkeys([*incumbent, *plan.workload.seeds, *elsewhere]) if c in self._valid]
 
     def _note(self, trial: RecordedTrial) -> None:
         """Take a trial into the account: the default, the best so far, the plateau."""
@@ -198,6 +224,8 @@ class Study:
         self._since_improvement += 1
         if trial.config == self._valid.default:
             self._default = trial
+        if self._incumbent and trial.config == self._incumbent.config:
+            self._incumbent_trial = trial
         value, best = self._plan.value(trial), self._plan.value(self._best)
         if value is None or not self._plan.feasible(trial):
             return
@@ -229,17 +257,22 @@ class Study:
             future.cancel()
         self._running.clear()
 
-    def _promote(self, study_id: int) -> tuple[TunedConfig | None, bool]:
-        """Make the winner the current one; what is current then, and whether it is this study's doing."""
-        incumbent = self._incumbent()
-        if incumbent and self._trials and incumbent.measured_at > max(trial.finished_at for trial in self._trials):
-            return incumbent, False  # an old study that was run again knows nothing new
-        known = incumbent.config if incumbent and incumbent.config in self._valid else None
-        tuned = selection.select(self.progress, study_id, known)
-        if tuned is None:
-            return incumbent, False
-        self._registry.promote(tuned, study_id)
-        return tuned, True
+    def _select(self, study: StudyRecord) -> Verdict | None:
+        """Who wins; None where the rounds that say so could not be had."""
+        if study.verdict and study.verdict.trials == len(self._trials):
+            return study.verdict  # nothing was measured since
+        incumbent = self._incumbent.config if self._incumbent and self._incumbent.config in self._valid else None
+        final = Final(
+            study.id, self._executor, self._registry, self.progress, incumbent, self._known_throttle, self._watch
+        )
+        return final.run()
+
+    @property
+    def _known_throttle(self) -> tuple[str, ...] | None:
+        """What held the clocks back for the incumbent, or else for the default; None before they are measured."""
+        known = [trial.outcome for trial in (self._incumbent_trial, self._default) if trial]
+        measured = [outcome for outcome in known if isinstance(outcome, Measurement)]
+        return measured[0].conditions.throttle if measured else None
 
     def _publish(self) -> str:
         """Write what is current for lookups; why that was not possible, which must not cost the result."""
@@ -255,12 +288,13 @@ class Study:
             refresh()
         return ""
 
-    def _incumbent(self) -> TunedConfig | None:
+    def _current(self) -> TunedConfig | None:
         """What is current for this problem by the same measure."""
         plan, objective = self._plan, self._plan.workload.objective
         current = self._registry.current(plan.workload.name, plan.device.sku, plan.problem)
+        measure = (objective.metric, objective.direction, plan.workload.cache)
         comparable = (t for t in current if t.gpus == plan.gpus and t.problem.text == plan.problem.text)
-        return next((t for t in comparable if (t.metric, t.direction) == (objective.metric, objective.direction)), None)
+        return next((t for t in comparable if (t.metric, t.direction, t.cache) == measure), None)
 
 
 def _now() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group
@@ -10,21 +10,23 @@ from rich.table import Table
 from rich.text import Text
 
 from autotune.device import Device
+from autotune.device.tenants import Tenant
 from autotune.measurement import Failure, Measurement, Outcome
 from autotune.objective import Objective
 from autotune.plan import Plan
-from autotune.registry.records import RecordedTrial, StudyRecord
+from autotune.registry.records import RecordedRound, RecordedTrial, StudyRecord
 from autotune.roofline import peak_shares
 from autotune.space.rejection import Rejection
 from autotune.space.valid_set import ValidSet
 from autotune.study import StudyResult
 from autotune.tuned_config import TunedConfig
 from autotune.values import Config
+from autotune.verdict import VerdictKind
 from autotune.workload import Workload
 
 
 def results_view(results: Sequence[StudyResult]) -> Group:
-    """A row per study: default, best, speed-up, share of the peak where it is known; then the best configurations."""
+    """A row per study: default, best, speed-up, share of the peak where it is known; then who won, and why."""
     table = _table("workload", "problem", "device", "metric", "default", "best", "speed-up", "trials", "failed")
     shares = [_shares(result) for result in results]
     if any(shares):
@@ -36,36 +38,74 @@ def results_view(results: Sequence[StudyResult]) -> Group:
             plan.problem.text or "-",
             plan.device.sku,
             plan.workload.objective.metric,
-            value_text(plan.value(progress.default)),
+            value_text(result.tuned.baseline if result.tuned and result.promoted else plan.value(progress.default)),
             value_text(result.tuned.value if result.tuned and result.promoted else plan.value(progress.best)),
             ratio_text(result.tuned.speedup if result.tuned and result.promoted else progress.speedup),
             str(len(progress.trials)),
             str(sum(progress.failures.values())),
             *([share or "-"] if any(shares) else []),
         )
-    best = [
-        Text.assemble((f"best for {subject(result.progress.plan)}: ", "dim"), (result.tuned.config.text, "bold green"))
-        for result in results
-        if result.tuned
-    ]
+    best = [line for result in results for line in _won(result)]
     return Group(table, *([Text(), *best] if best else []))
 
 
+def _won(result: StudyResult) -> Iterable[Text]:
+    """The winner, and why it is that."""
+    about, verdict = subject(result.progress.plan), result.verdict
+    if result.tuned:
+        yield Text.assemble((f"best for {about}: ", "dim"), (result.tuned.config.text, "bold green"))
+    if verdict:
+        yield Text(f"  {verdict.kind}: {verdict.reason}", "" if verdict.kind is VerdictKind.PROMOTED else "yellow")
+
+
 def tuned_view(tuned: Sequence[tuple[TunedConfig, str | None]]) -> Group:
-    """Three lines per tuned configuration, which fit any terminal; with when it was superseded, if it was."""
-    lines: list[Text] = []
-    for one, superseded_at in tuned:
-        value = f"{one.metric} {value_text(one.value)}"
-        against = "the default is best" if one.is_default else f"default {value_text(one.baseline)}"
-        if one.speedup is not None and not one.is_default:
-            against = f"{ratio_text(one.speedup)} the default's {value_text(one.baseline)}"
-        when = f"measured {one.measured_at}" + (f", superseded {superseded_at}" if superseded_at else "")
-        lines += [
-            Text.assemble((one.workload, "bold"), f" {one.problem.text} on {one.sku}".replace("  ", " ")),
-            Text.assemble("  ", (value, "" if superseded_at else "bold green"), f"; {against}; {when}"),
-            Text(f"  {one.config.text}"),
-        ]
+    """A few lines per tuned configuration, which fit any terminal; with when it was superseded, if it was."""
+    lines = [line for one, superseded_at in tuned for line in _tuned_lines(one, superseded_at)]
     return Group(*(lines or [Text("nothing is tuned yet: autotune study FILE")]))
+
+
+def _tuned_lines(one: TunedConfig, superseded_at: str | None) -> Iterable[Text]:
+    low, high = one.interval
+    value = f"{one.metric} {value_text(one.value)}"
+    against = "the default is best" if one.is_default else f"default {value_text(one.baseline)}"
+    if one.speedup is not None and not one.is_default:
+        against = f"{ratio_text(one.speedup)} the default's {value_text(one.baseline)}"
+    when = f"measured {one.measured_at}" + (f", superseded {superseded_at}" if superseded_at else "")
+    warm = " with a warm cache" if one.cache == "warm" else ""
+    yield Text.assemble((one.workload, "bold"), f" {one.problem.text} on {one.sku}{warm}".replace("  ", " "))
+    between = f" ({value_text(low)} … {value_text(high)})"
+    yield Text.assemble("  ", (value, "" if superseded_at else "bold green"), f"{between}; {against}; {when}")
+    yield Text(f"  {one.config.text}")
+    if one.verdict:
+        yield Text(f"  {one.verdict.kind}: {one.verdict.reason}", "dim")
+
+
+def study_view(study: StudyRecord, trials: Sequence[RecordedTrial], rounds: Sequence[RecordedRound]) -> Group:
+    """One study: its trials, the rounds that its best were measured again in, and how it ended."""
+    parts: list[Table | Text] = [trials_table(study, trials)]
+    if rounds:
+        parts += [Text(), _rounds_table(study, trials, rounds)]
+    if study.verdict:
+        parts += [Text(), Text(f"{study.verdict.kind}: {study.verdict.reason}", "bold")]
+    return Group(*parts)
+
+
+def _rounds_table(study: StudyRecord, trials: Sequence[RecordedTrial], rounds: Sequence[RecordedRound]) -> Table:
+    """A row per round, a column per trial that was measured again."""
+    objective = Objective.parse(study.key.objective)
+    members = {config for one in rounds for config in one.outcomes}
+    numbers = {trial.config: trial.number for trial in trials if trial.config in members}
+    table = _table("round", *(f"#{number}" for number in numbers.values()))
+    for one in rounds:
+        table.add_row(str(one.number), *(_reading(objective, one.outcomes.get(config)) for config in numbers))
+    return table
+
+
+def _reading(objective: Objective, outcome: Outcome | None) -> str:
+    """The median of the objective, or the kind of failure; `-` for who took no part."""
+    if isinstance(outcome, Failure):
+        return outcome.kind.value
+    return value_text(outcome.medians[objective.metric] if outcome else None)
 
 
 def studies_table(studies: Iterable[StudyRecord]) -> Table:
@@ -82,7 +122,7 @@ def studies_table(studies: Iterable[StudyRecord]) -> Table:
             str(study.trials),
             str(study.failures),
             key.effort,
-            study.updated_at,
+            study.updated_at[:16].replace("T", " "),
         )
     return table
 
@@ -99,7 +139,7 @@ def trials_table(study: StudyRecord, trials: Sequence[RecordedTrial]) -> Table:
             str(trial.number),
             trial.origin,
             value_text(measured.median if measured else None),
-            f"{100 * measured.relative_width:.1f}" if measured else "-",
+            f"{100 * measured.relative_width:.1f}" if measured and len(measured.values) > 1 else "-",
             verdict(objective, trial) + (f": {outcome.message}" if isinstance(outcome, Failure) else ""),
             f"{outcome.elapsed_s:.2f}",
             trial.config.text,
@@ -107,8 +147,8 @@ def trials_table(study: StudyRecord, trials: Sequence[RecordedTrial]) -> Table:
     return table
 
 
-def devices_table(devices: Iterable[Device]) -> Table:
-    """A row per device."""
+def devices_view(devices: Sequence[Device], tenants: Mapping[str, Sequence[Tenant]]) -> Group:
+    """A row per device, then who else computes on it. tenants: by the device's UUID."""
     table = _table(
         "device", "SKU", "name", "arch", "memory", "SMs or cores", "shared memory per block", "L2", "bandwidth"
     )
@@ -125,7 +165,8 @@ def devices_table(devices: Iterable[Device]) -> Table:
             _bytes(device.l2_bytes),
             f"{bandwidth / 1e12:.2f} TB/s" if bandwidth else "-",
         )
-    return table
+    others = [(device, tenant) for device in devices for tenant in tenants[device.uuid]]
+    return Group(table, *(Text(f"{one.kind}:{one.index} is used by {tenant.text}") for one, tenant in others))
 
 
 def check_view(workload: Workload, valid: ValidSet, rejections: Sequence[Rejection]) -> Group:
@@ -217,9 +258,6 @@ def ratio_text(ratio: float | None) -> str:
 
 
 def _shares(result: StudyResult) -> str:
-    progress, plan = result.progress, result.progress.plan
-    best = progress.best.outcome if progress.best else None
-    if not isinstance(best, Measurement):
-        return ""
-    shares = peak_shares(plan.workload, plan.problem, plan.device, best.medians)
+    plan = result.progress.plan
+    shares = peak_shares(plan.workload, plan.problem, plan.device, result.medians)
     return ", ".join(f"{100 * share:.0f} % {name}" for name, share in shares.items())

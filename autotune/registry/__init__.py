@@ -18,12 +18,20 @@ from autotune.measurement import Outcome, outcome_from_json
 from autotune.registry import rows
 from autotune.registry.claims import claim
 from autotune.registry.database import Database
-from autotune.registry.records import RecordedTrial, StudyKey, StudyRecord, StudyState
+from autotune.registry.records import (
+    RecordedRound,
+    RecordedTrial,
+    StudyKey,
+    StudyRecord,
+    StudyState,
+    canonical_json,
+)
 from autotune.registry.tables import measurements, studies, trials, tuned_configs
 from autotune.tuned_config import TunedConfig
 from autotune.values import Config, Problem
+from autotune.verdict import Verdict
 
-__all__ = ["RecordedTrial", "Registry", "StudyKey", "StudyRecord", "StudyState"]
+__all__ = ["RecordedRound", "RecordedTrial", "Registry", "StudyKey", "StudyRecord", "StudyState"]
 
 T = TypeVar("T")
 
@@ -120,6 +128,19 @@ class Registry:
         with self._database.reading() as connection:
             return [outcome_from_json(data) for data in connection.scalars(outcomes.order_by(measurements.c.round))]
 
+    def measured_again(self, study_id: int) -> list[RecordedRound]:
+        """Every round after the trials themselves, in order."""
+        again = select(trials.c.config, measurements.c.round, measurements.c.outcome, measurements.c.recorded_at)
+        again = again.join(measurements).where(trials.c.study_id == study_id, measurements.c.round > 0)
+        with self._database.reading() as connection:
+            return rows.recorded_rounds(
+                connection.execute(again.order_by(measurements.c.round, measurements.c.id)).all()
+            )
+
+    def judge(self, study_id: int, verdict: Verdict) -> None:
+        """Keep how the study ended."""
+        self._set(study_id, verdict=verdict.to_json())
+
     def close_study(self, study_id: int, state: StudyState, elapsed_s: float) -> None:
         """How the study was left, and the wall seconds spent on it altogether."""
         self._set(study_id, state=state, elapsed_s=elapsed_s)
@@ -142,15 +163,19 @@ class Registry:
         return found[0]
 
     def promote(self, tuned: TunedConfig, study_id: int | None = None) -> bool:
-        """Make it the current one of its workload, problem, SKU and GPUs; False where it is, from the same study."""
+        """Make it the current one of its workload, problem, SKU and GPUs; False where it is, from the same study.
+
+        The same configuration, measured anew, supersedes itself: its value and its evidence are others.
+        """
 
         def supersede(connection: Connection) -> bool:
             current = [*rows.is_tuned_like(tuned), tuned_configs.c.superseded_at.is_(None)]
             there = connection.execute(select(tuned_configs).where(*current)).first()
-            if there and (there.config_digest, there.study_id) == (tuned.config.digest, study_id):
+            stored = rows.tuned_values(tuned, study_id)
+            if there and there.study_id == study_id and canonical_json(there.tuned) == canonical_json(stored["tuned"]):
                 return False
             connection.execute(update(tuned_configs).where(*current), {"superseded_at": rows.now()})
-            connection.execute(insert(tuned_configs), rows.tuned_values(tuned, study_id))
+            connection.execute(insert(tuned_configs), stored)
             return True
 
         return self._write(supersede)

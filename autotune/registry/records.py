@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from autotune.measurement import Outcome
 from autotune.values import Config, Problem
+from autotune.verdict import Verdict
 
 StudyState = Literal["running", "complete", "interrupted", "failed"]
 Origin = Literal["default", "seed", "search"]
@@ -28,11 +29,16 @@ class StudyKey:
     objective: str
     effort: str
     toolchain: Mapping[str, str]
+    cache: str = "cold"
 
     @property
     def digest(self) -> str:
-        """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON of all fields."""
-        text = canonical_json({field.name: getattr(self, field.name) for field in fields(self)})
+        """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON of all fields.
+
+        A cold cache is left out: it is what studies had before they named it, and they are to be found again.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        text = canonical_json({name: value for name, value in values.items() if (name, value) != ("cache", "cold")})
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -46,6 +52,15 @@ class RecordedTrial:
     origin: Origin
     finished_at: str
     """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRound:
+    """A round in which configurations of a study were measured in turn; `number` counts from 1."""
+
+    number: int
+    outcomes: Mapping[Config, Outcome]
+    recorded_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +83,7 @@ class StudyRecord:
     updated_at: str
     trials: int
     failures: int
+    verdict: Verdict | None = None
 
 
 def canonical_json(value: Any) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, func, insert, sele
 
 from autotune.device import Device
 from autotune.measurement import Failure, Outcome, outcome_from_json
-from autotune.registry.records import RecordedTrial, StudyKey, StudyRecord
+from autotune.registry.records import RecordedRound, RecordedTrial, StudyKey, StudyRecord
 from autotune.registry.tables import devices, measurements, studies, trials, tuned_configs, workloads
 from autotune.tuned_config import TunedConfig
 from autotune.values import Config, Problem
+from autotune.verdict import Verdict
 
 _COUNT = select(func.count()).where(trials.c.study_id == studies.c.id).correlate(studies)
 
@@ -78,6 +80,7 @@ def study_values(
         "objective": key.objective,
         "effort": key.effort,
         "toolchain": dict(key.toolchain),
+        "cache": key.cache,
         "path": _path_text(path),
         "default_config": default_config,
         "seed": seed,
@@ -141,6 +144,7 @@ def study_record(row: Row[Any]) -> StudyRecord:
         objective=row.objective,
         effort=row.effort,
         toolchain=row.toolchain,
+        cache=row.cache,
     )
     return StudyRecord(
         id=row.id,
@@ -156,6 +160,7 @@ def study_record(row: Row[Any]) -> StudyRecord:
         updated_at=row.updated_at,
         trials=row.trials,
         failures=row.failures,
+        verdict=None if row.verdict is None else Verdict.from_json(row.verdict),
     )
 
 
@@ -168,6 +173,16 @@ def recorded_trial(row: Row[Any]) -> RecordedTrial:
         origin=row.origin,
         finished_at=row.finished_at,
     )
+
+
+def recorded_rounds(found: Sequence[Any]) -> list[RecordedRound]:
+    """Rows of measurements in the order of their rounds, put together by round."""
+    return [_recorded_round(number, list(members)) for number, members in groupby(found, lambda row: int(row.round))]
+
+
+def _recorded_round(number: int, members: Sequence[Any]) -> RecordedRound:
+    outcomes = {Config(row.config): outcome_from_json(row.outcome) for row in members}
+    return RecordedRound(number=number, outcomes=outcomes, recorded_at=members[-1].recorded_at)
 
 
 # Conditions

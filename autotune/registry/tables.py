@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from autotune.registry.records import canonical_json
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in `migrations`; here so that a database that is up to date is opened without alembic."""
 
 NAMING = {
@@ -42,13 +42,13 @@ class CanonicalJSON(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """To the database."""
-        return canonical_json(value)
+        return None if value is None else canonical_json(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """From the database."""
-        return json.loads(value)
+        return None if value is None else json.loads(value)
 
 
 metadata = MetaData(naming_convention=NAMING)
@@ -93,6 +93,7 @@ studies = Table(
     Column("objective", String, nullable=False),
     Column("effort", String, nullable=False),
     Column("toolchain", CanonicalJSON, nullable=False),
+    Column("cache", String, nullable=False, server_default="cold"),
     Column("path", String, nullable=False),
     Column("default_config", CanonicalJSON, nullable=False),
     Column("seed", BigInteger, nullable=False),
@@ -101,6 +102,7 @@ studies = Table(
     Column("elapsed_s", Double, nullable=False),
     Column("created_at", String, nullable=False),
     Column("updated_at", String, nullable=False),
+    Column("verdict", CanonicalJSON),
     CheckConstraint("state IN ('running', 'complete', 'interrupted', 'failed')", name="state"),
 )
 

@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from autotune.cli import main
+from autotune.executors import proc
+from tests.waiting import eventually
 
 SAMPLE = """
 import time
@@ -128,10 +131,28 @@ def test_show_lists_winners_studies_and_trials(run, file):
     document = json.loads(run("show", studies[0]["study"], "--json")[1])
     assert document["schema"] == "autotune-study/1"
     assert len(document["trials"]) == 6
+    assert [one["number"] for one in document["rounds"]] == list(range(1, len(document["rounds"]) + 1))
+    assert all(len(one["members"]) >= 2 for one in document["rounds"])
+    assert document["verdict"] == studies[0]["verdict"]
+    assert document["verdict"]["kind"] == "promoted"
     for words in (("show",), ("show", "--studies"), ("show", studies[0]["study"]), ("show", "--history")):
         code, out, _ = run(*words)
         assert code == 0
         assert "sample" in out or "score" in out
+
+
+def test_show_says_why_the_winner_won_with_its_interval(run, file):
+    _, out, _ = run("study", file, "--quick", "--problem", "n=1", "--trials", "18")
+    assert "measured again round 1 of at most " in out
+    why = "promoted: It beats the default by 800.0 % (800.0 to 800.0) in "
+    assert why in out
+    out = run("show")[1]
+    assert "score 18 (18 … 18); 9.00x the default's 2" in out
+    assert why in out
+    (row,) = json.loads(run("show", "--json")[1])
+    assert row["verdict"]["over_default"] == {"mean": 8.0, "interval": [8.0, 8.0]}
+    assert row["verdict"]["rounds"] >= 3
+    assert why in run("show", "1")[1]
 
 
 def test_a_recorded_study_is_replayed_through_the_same_command(run, file, tmp_path):
@@ -218,6 +239,68 @@ def test_an_empty_valid_set_names_the_constraint_that_empties_it(run, file):
         assert code == 2
         assert "small" in err
         assert "Not all of x and y at once" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def f(:", ":1: invalid syntax"),
+        ("raise LookupError('no such thing')", "LookupError: no such thing"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("import no_such_package", "pip install no_such_package"),
+        ("x = 1", "no workload in"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_sentence_and_leaves_no_process(run, file, text, said):
+    file.write_text(text)
+    for command in ("study", "trial"):
+        code, out, err = run(command, file, "--device", "cpu")
+        assert (code, out) == (2, "")
+        assert said in err
+        assert err.count("\n") == 1
+    assert [p.pid for p in proc.members(os.getpid())] == [os.getpid()]
+
+
+# Loaded twice at once, it goes on; loaded once and then again, it fails.
+MEETING = """
+import os, time
+from pathlib import Path
+Path(__file__).with_name(f"loaded-{os.getpid()}").touch()
+until = time.monotonic() + 20
+while len(list(Path(__file__).parent.glob("loaded-*"))) < 2:
+    assert time.monotonic() < until, "nobody else loads it"
+    time.sleep(0.01)
+"""
+
+
+def test_the_measuring_process_loads_the_file_while_the_command_does(run, file):
+    file.write_text(MEETING + SAMPLE)
+    code, out, err = run("trial", file, "--device", "cpu", "--config", "x=1,y=1", "--quick", "--problem", "n=1")
+    assert code == 0, out + err
+    assert len(list(file.parent.glob("loaded-*"))) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_command_that_is_interrupted_while_it_loads_leaves_no_process(file, number):
+    file.write_text(MEETING + "time.sleep(60)")
+    command = subprocess.Popen([sys.executable, "-m", "autotune", "study", str(file), "--device", "cpu"])
+    try:
+        assert eventually(lambda: len(list(file.parent.glob("loaded-*"))) == 2, 20)
+        command.send_signal(number)
+        assert command.wait(5) == (-number if number == signal.SIGKILL else 130)
+    finally:
+        command.kill()
+        command.wait()
+    pids = [path.name.partition("-")[2] for path in file.parent.glob("loaded-*")]
+    assert eventually(lambda: not any(runs(pid) for pid in pids), 5)
+
+
+def runs(pid):
+    """A zombie, whom nobody has waited for, does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def test_without_arguments_it_prints_its_help(run):
@@ -321,6 +404,7 @@ def test_an_interrupt_ends_with_130_and_the_same_command_goes_on(file, home, num
         out = process.stdout.read()
     assert process.returncode == 130, out
     assert "the same command goes on" in out
+    assert "nothing is promoted" in out
     again = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60)
     study = json.loads(again.stdout)["studies"][0]
     assert study["trials"] == 17

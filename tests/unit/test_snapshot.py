@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune import snapshot
+from autotune import snapshot, snapshot_format
 from autotune.errors import SnapshotError
 from autotune.tuned_config import TunedConfig
 from autotune.values import Config, Problem
+from autotune.verdict import Gain, Verdict, VerdictKind
 from tests.unit.disks import as_another_user, on_a_small_disk, shared_folder
 
 
@@ -67,6 +68,39 @@ def test_every_entry_is_read_and_found_as_it_was_written(tmp_path_factory, probl
         assert (found.problem.text, found.config.text) == (one.problem.text, one.config.text)
         assert snapshot.find(path, gpus + 1, one.problem) is None
     assert snapshot.find(path, gpus, Problem(other=1)) is None
+
+
+def test_an_entry_keeps_its_verdict_and_its_cache(tmp_path):
+    verdict = Verdict(
+        kind=VerdictKind.PROMOTED,
+        winner=Config(block_m=64),
+        reason="It beats the default.",
+        over_default=Gain(mean=0.5, low=0.25, high=0.75),
+        runner_up=Config(block_m=32),
+        rounds=3,
+        pairs=60,
+        trials=9,
+        decided_at="2026-01-02",
+    )
+    [path] = snapshot.write(tmp_path, [tuned(verdict=verdict, cache="warm")])
+    assert snapshot.find(path, 1, Problem(m=16)) == tuned(verdict=verdict, cache="warm")
+
+
+def test_entries_of_earlier_and_later_versions_are_read(tmp_path):
+    earlier, later = tuned().to_json(), tuned({"m": 32}).to_json() | {"colour": "blue"}
+    del earlier["cache"], earlier["verdict"]
+
+    class Other:  # what another version would write
+        gpus = 1
+
+        def __init__(self, data):
+            self.problem, self.to_json = data["problem"], lambda: data
+
+    path = snapshot.path_of(tmp_path, "h200", "matmul")
+    path.parent.mkdir()
+    path.write_bytes(snapshot_format.encode("matmul", "h200", [Other(earlier), Other(later)]))
+    assert snapshot.read(path) == [tuned(), tuned({"m": 32})]
+    assert snapshot.find(path, 1, Problem(m=16)) == tuned()
 
 
 def test_the_file_is_json_with_a_line_for_each_entry(path):

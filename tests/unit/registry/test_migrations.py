@@ -1,0 +1,106 @@
+import contextlib
+import sqlite3
+
+import sqlalchemy
+
+from autotune.registry import Registry
+from autotune.registry.tables import HEAD, metadata
+from autotune.values import Config
+from tests.unit.registry.samples import KEY, script, start, trial
+
+
+def test_the_tables_and_the_migrations_agree(registry):
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with registry._database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
+
+
+def test_head_is_the_newest_migration():
+    from alembic.script import ScriptDirectory
+
+    from autotune.registry.migrations import configuration
+
+    assert ScriptDirectory.from_config(configuration()).get_current_head() == HEAD
+
+
+def test_several_processes_may_create_a_database_at_once(url):
+    program = "import sys; from autotune.registry import Registry; Registry.open(sys.argv[1]).close()"
+    processes = [script(program, url) for _ in range(3)]
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0] * 3
+    with Registry.open(url) as registry:
+        assert registry.studies() == []
+
+
+def test_an_older_schema_is_brought_up_to_date(sqlite_path):
+    with contextlib.closing(sqlite3.connect(sqlite_path)) as connection, connection:
+        for table in [*(table.name for table in reversed(metadata.sorted_tables))]:
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("DELETE FROM alembic_version")
+    with Registry.open(f"sqlite:///{sqlite_path}") as registry:
+        assert start(registry).id == 1
+
+
+def test_what_the_first_schema_held_is_there_in_the_newest(url):
+    from alembic import command
+
+    from autotune.registry.migrations import configuration
+
+    Registry.open(url).close()
+    engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        metadata.drop_all(connection)
+        connection.exec_driver_sql("DELETE FROM alembic_version")
+        command.upgrade(configuration(connection), "0001")
+        for statement in FIRST_SCHEMA:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    with Registry.open(url) as registry:
+        found = start(registry)
+        assert (found.id, found.key, found.key.cache, found.verdict) == (1, KEY, "cold", None)
+        (winner,) = registry.current("matmul")
+        assert (winner.config, winner.cache, winner.verdict) == (Config(block_m=64), "cold", None)
+
+
+FIRST_SCHEMA = [
+    "INSERT INTO devices VALUES (1, 'h200', 'GPU-0', 'NVIDIA H200', '{}', '')",
+    "INSERT INTO workloads VALUES (1, 'matmul', '0123456789ab', '/matmul.py', NULL, '')",
+    """INSERT INTO studies VALUES (1, 'edc1a2b46c0b49c4', 1, 1, '{"dtype":"bfloat16","m":16,"scale":0.1}', 'h200', 1,
+    'f00d', 'minimize latency_ms', 'full', '{"driver":"570.86","torch":"2.11.0"}', '/matmul.py', '{"block_m":64}', 7,
+    'tpe', 'complete', 1.5, '2026-01-01', '2026-01-01')""",
+    """INSERT INTO tuned_configs VALUES (1, 'matmul', 'd', 'h200', 1, 'c', 1, '{"workload":"matmul","version":"v",
+    "problem":{"m":16},"sku":"h200","gpus":1,"config":{"block_m":64},"metric":"latency_ms","direction":"minimize",
+    "value":0.1,"interval":[0.09,0.11],"baseline":null,"baseline_config":{"block_m":64},"speedup":null,"toolchain":{},
+    "measured_at":"2026-01-01T00:00:00+00:00","provenance":{}}', '2026-01-01', NULL)""",
+]
+
+OPEN = """
+import sys, time
+import sqlalchemy
+started_s = time.process_time()
+from autotune.registry import Registry
+registry = Registry.open(sys.argv[1])
+print((time.process_time() - started_s) * 1e3)
+assert not {"alembic", "optuna", "typer", "torch", "numpy", "sqlalchemy.orm"} & sys.modules.keys()
+registry.close()
+"""
+
+
+def test_a_database_that_is_up_to_date_is_opened_without_alembic_and_fast(sqlite_path):
+    spent_ms = []
+    for _ in range(3):
+        with script(OPEN, f"sqlite:///{sqlite_path}") as process:
+            spent_ms.append(float(process.stdout.read()))
+        assert process.returncode == 0
+    assert min(spent_ms) < 120  # alone it takes about 50; a busy machine must not fail the test
+
+
+def test_a_database_in_memory_is_as_good(tmp_path):
+    with Registry.open("sqlite://") as registry:
+        study = start(registry)
+        with registry.claim(study.id):
+            registry.record(study.id, trial(0))
+        assert registry.trials(study.id) == [trial(0)]
