@@ -10,6 +10,8 @@ TYPE_CHECKING = False  # as type checkers know it; typing itself is half of what
 if TYPE_CHECKING:
     from typing import Any
 
+    from autotune.drop_in import triton_autotuned as triton_autotuned
+    from autotune.drop_in.launches import use_tuned as use_tuned
     from autotune.errors import AutotuneError as AutotuneError
     from autotune.errors import NoTunedConfig as NoTunedConfig
     from autotune.errors import UserError as UserError
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from autotune.lookup import lookup as lookup
     from autotune.objective import maximize as maximize
     from autotune.objective import minimize as minimize
+    from autotune.restoring import Restoring as Restoring
+    from autotune.restoring import restoring as restoring
     from autotune.space import SearchSpace as SearchSpace
     from autotune.space import boolean as boolean
     from autotune.space import choice as choice
@@ -35,6 +39,7 @@ _HOME = {
     "Config": "values",
     "NoTunedConfig": "errors",
     "Problem": "values",
+    "Restoring": "restoring",
     "SearchSpace": "space",
     "UserError": "errors",
     "add_snapshot_folder": "lookup",
@@ -47,6 +52,9 @@ _HOME = {
     "maximize": "objective",
     "minimize": "objective",
     "power_of_two": "space",
+    "restoring": "restoring",
+    "triton_autotuned": "drop_in",
+    "use_tuned": "drop_in.launches",
     "workload": "workload",
 }
 
@@ -66,7 +74,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps `autotune.workload` the decorator and `autotune.lookup` the function.
+    """Keeps `autotune.workload` the decorator, `autotune.lookup` and `autotune.restoring` the functions.
 
     Importing the submodule of the same name would bind the module over them.
     """

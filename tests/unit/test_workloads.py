@@ -123,6 +123,28 @@ def test_softmax_is_right_in_one_pass_and_in_two_persistent_or_not():
     interpreted("triton_softmax", call, cases)
 
 
+@needs_interpreter
+def test_the_autotuned_kernel_is_right_where_tiles_overhang_the_edges():
+    call = """
+    M, N, K = shape
+    a, b, c = torch.randn(M, K), torch.randn(K, N), torch.full((M, N), float("nan"))
+    with AutotunedKernel.of(module.matmul_kernel).pin(config).held():
+        module.matmul(a, b, c)
+    torch.testing.assert_close(c, torch.nn.functional.leaky_relu(a @ b, 0.01), rtol=1e-3, atol=1e-3)
+"""
+    call = f"    from autotune.drop_in.kernel import AutotunedKernel\n{call}"
+    tile = {"BLOCK_M": 32, "BLOCK_N": 64, "BLOCK_K": 32, "GROUP_M": 8, "num_warps": 2, "num_stages": 5}
+    interpreted("triton_autotuned", call, [((40, 100, 48), tile), ((70, 64, 33), {**tile, "BLOCK_M": 64})])
+
+
+@needs_triton
+def test_the_autotuned_kernels_list_is_searched_as_a_product_from_its_first():
+    found, _ = loaded("triton_autotuned")
+    valid = found.space.bind(found.problems[0], gpu("sm_90"))
+    assert valid.default_is_declared
+    assert (len(found.seeds), valid.size) == (7, 192)
+
+
 @pytest.fixture
 def ahead(monkeypatch, tmp_path):
     """Compiles a kernel for an architecture without a GPU: `ahead(kernel, arch, types, constants, **options)`."""
