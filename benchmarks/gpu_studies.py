@@ -49,7 +49,9 @@ def result(printed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _row(study: dict[str, Any]) -> dict[str, Any]:
-    best = study["best"] or {}
+    """The winner as its rounds read it, the default as the search did."""
+    tuned = study["tuned"]
+    best = {key: tuned[key] for key in ("config", "value", "interval")} | tuned["provenance"] if tuned else {}
     return {
         "problem": study["problem"],
         "objective": study["objective"],
@@ -58,6 +60,8 @@ def _row(study: dict[str, Any]) -> dict[str, Any]:
         "default_ms": study["default"]["metrics"].get("latency_ms"),
         "best_ms": best.get("metrics", {}).get("latency_ms"),
         "speedup": study["speedup"],
+        "verdict": study["verdict"],
+        "occupancy": study["occupancy"],
         "peak_shares": study["peak_shares"],
         "trials": study["trials"],
         "failures": study["failures"],
