@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -173,6 +173,14 @@ def reporter(*, as_json: bool) -> Reporter:
 def stdout() -> Console:
     """Where tables go; as wide as they need where it is not a terminal."""
     return Console(width=None if sys.stdout and sys.stdout.isatty() else 200)
+
+
+def print_answer(data: object, view: RenderableType, *, as_json: bool) -> None:
+    """One answer: as JSON for machines, or as people read it."""
+    if as_json:
+        print(json.dumps(data, indent=1, allow_nan=False))
+    else:
+        stdout().print(view)
 
 
 def _title(plan: Plan, valid_size: int, exact: bool) -> Text:

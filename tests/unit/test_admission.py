@@ -120,7 +120,7 @@ def test_the_executor_hears_of_shared(monkeypatch, command):
         heard.append(options.shared)
         raise UserError("enough")
 
-    monkeypatch.setattr(cli, "load_executor", load_executor)
+    monkeypatch.setattr(cli.tuning, "load_executor", load_executor)
     for words in ([], ["--shared"]):
         CliRunner().invoke(cli.app, [command, str(ROOT / "tests/workloads/logged.py"), "-w", "on_cpu", *words])
     assert heard == [False, True]

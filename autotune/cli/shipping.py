@@ -1,0 +1,56 @@
+"""The commands that carry winners elsewhere: `export`, `import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autotune import snapshot
+from autotune.cli.options import Name, Sku
+from autotune.errors import UserError
+from autotune.lookup import refresh
+from autotune.registry import Registry
+from autotune.settings import Settings
+
+
+def export_(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Snapshots are written or updated here.", show_default=False)],
+    name: Name = None,
+    sku: Sku = None,
+) -> None:
+    """Write the current winners as snapshot files, to be shipped in a repository."""
+    with Registry.open(context.obj.database) as registry:
+        tuned = registry.current(name, sku)
+    if not tuned:
+        raise UserError("there is nothing to export; tune something first: autotune study FILE.")
+    for path in snapshot.write(folder, tuned):
+        print(path)
+
+
+def import_(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A snapshot file or a folder of them.", show_default=False)],
+    overwrite: Annotated[bool, typer.Option("--replace", help="Also where what is here was measured later.")] = False,
+) -> None:
+    """Take winners from snapshot files into the registry."""
+    chosen: Settings = context.obj
+    found = snapshot.read_all(path)
+    with Registry.open(chosen.database) as registry:
+        newer = {(t.workload, t.problem, t.sku, t.gpus): t.measured_at for t in registry.current()}
+        taken = [
+            tuned
+            for tuned in found
+            if overwrite or tuned.measured_at > newer.get((tuned.workload, tuned.problem, tuned.sku, tuned.gpus), "")
+        ]
+        for tuned in taken:
+            registry.promote(tuned, None)
+        for workload_name, sku in dict.fromkeys((t.workload, t.sku) for t in taken):
+            snapshot.write(chosen.snapshots, registry.current(workload_name, sku))
+    refresh()
+    kept = len(found) - len(taken)
+    print(
+        f"{len(taken)} imported" + (f", {kept} left out: what is here was measured later (--replace)" if kept else "")
+    )
