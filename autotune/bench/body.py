@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
-from autotune.bench.clock import Call, Clock, clock_for
+from autotune.bench.clock import Call, Clock
+from autotune.bench.clock_choice import clock_for
 from autotune.bench.diagnosis import ProtocolError
 from autotune.device import Device
 from autotune.restoring import Restoring

@@ -10,7 +10,7 @@ import torch
 
 import autotune
 from autotune.bench import gpu_clock
-from autotune.bench.clock import clock_for
+from autotune.bench.clock_choice import clock_for
 from autotune.bench.energy import energy_per_call
 from autotune.device import energy_j, gpu_devices
 from autotune.workload import load

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from autotune.bench.affinity import Pinning
-from autotune.bench.clock import HostClock
+from autotune.bench.host_clock import HostClock
 
 needs_two_cores = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="there is but one core"

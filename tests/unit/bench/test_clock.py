@@ -11,8 +11,9 @@ import pytest
 
 import autotune
 from autotune.bench import libcuda
-from autotune.bench.clock import HostClock, clock_for
+from autotune.bench.clock_choice import clock_for
 from autotune.bench.gpu_clock import SynchronizedClock, TorchClock
+from autotune.bench.host_clock import HostClock
 from autotune.bench.libcuda import CudaDriver
 from autotune.device import cpu_device
 from tests.unit.bench.fake_gpu import Gpu
