@@ -21,7 +21,7 @@ LAYERS = [
     {"executor", "roofline", "drop_in"},
     {"bench", "testing", "occupancy"},
     {"ahead"},
-    {"registry", "sampler"},
+    {"registry", "sampler", "importance"},
     {"plan"},
     {"progress"},
     {"selection"},
@@ -35,7 +35,7 @@ LAYERS = [
 
 # One dependency, one border.
 BORDERS = {
-    "optuna": {"autotune/sampler.py"},
+    "optuna": {"autotune/sampler.py", "autotune/importance.py"},
     "sqlalchemy": {"autotune/registry/"},
     "alembic": {"autotune/registry/"},
     "typer": {"autotune/cli/"},
