@@ -28,7 +28,7 @@ LAYERS = [
     {"final"},
     {"study"},
     {"document", "tables"},
-    {"report"},
+    {"report", "plot"},
     {"cli"},
     {"__main__"},
 ]
@@ -40,6 +40,7 @@ BORDERS = {
     "alembic": {"autotune/registry/"},
     "typer": {"autotune/cli/"},
     "click": {"autotune/cli/"},
+    "matplotlib": {"autotune/plot/"},
     "rich": {"autotune/report.py", "autotune/tables.py"},
     "pytest": {"autotune/testing.py"},
     "torch": {"autotune/bench/", "autotune/ahead/"},
