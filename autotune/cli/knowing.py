@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from autotune import device, document, tables
+from autotune import device, document, plot, tables
 from autotune.cli.options import AsJson, Name, Sku
 from autotune.device.tenants import tenants
 from autotune.errors import UserError
@@ -23,14 +24,21 @@ def show(
     sku: Sku = None,
     history: Annotated[bool, typer.Option("--history", help="Superseded winners as well.")] = False,
     studies: Annotated[bool, typer.Option("--studies", help="The studies instead of the winners.")] = False,
+    figure: Annotated[Path | None, typer.Option("--plot", help="STUDY as a figure: a .svg, .png or .pdf file.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the best per workload, problem and SKU, and why each won; or one study's trials and rounds."""
+    if figure and study_id is None:
+        raise UserError(f"say which study to plot: autotune show STUDY --plot {figure}; autotune show --studies.")
     with Registry.open(context.obj.database) as registry:
         if study_id is not None:
             one = registry.find_study(study_id)
             parts = registry.trials(one.id), registry.measured_again(one.id)
+            if figure:
+                plot.study_figure(figure, one, parts[0])
             print_answer(document.study_document(one, *parts), tables.study_view(one, *parts), as_json=as_json)
+            if figure:
+                typer.echo(f"plotted: {figure}", err=as_json)
         elif studies:
             found = registry.studies(name, sku)
             print_answer([document.study_row(one) for one in found], tables.studies_table(found), as_json=as_json)

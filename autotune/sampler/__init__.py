@@ -1,4 +1,4 @@
-"""Sampler: what to measure next, valid and never asked before; the only file that knows Optuna."""
+"""Sampler: what to measure next, valid and never asked before; Optuna is known here and in `importance`."""
 
 from __future__ import annotations
 

@@ -155,6 +155,38 @@ def test_show_says_why_the_winner_won_with_its_interval(run, file):
     assert why in run("show", "1")[1]
 
 
+def test_show_plots_a_study_and_says_where(run, file, tmp_path):
+    pytest.importorskip("matplotlib")
+    run("study", file, "--quick", "--problem", "n=1", "--trials", "18")
+    code, out, err = run("show", "1", "--plot", tmp_path / "study.svg")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == f"plotted: {tmp_path / 'study.svg'}"
+    drawn = (tmp_path / "study.svg").read_text()
+    assert all(
+        said in drawn for said in ("sample n=1", "incorrect 4", "score (higher is better)", "promoted: It beats")
+    )
+    code, out, err = run("show", "1", "--plot", tmp_path / "study.png", "--json")
+    assert (code, err) == (0, f"plotted: {tmp_path / 'study.png'}\n")
+    assert json.loads(out) == json.loads(run("show", "1", "--json")[1])
+    assert (tmp_path / "study.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["1", "--plot", "study.gif"], "expected .svg, .png, .pdf"),
+        (["1", "--plot", "nowhere/study.svg"], "nowhere/study.svg cannot be written: No such file"),
+        (["--plot", "study.svg"], "autotune show STUDY --plot study.svg"),
+    ],
+)
+def test_a_figure_that_cannot_be_is_one_sentence_and_nothing_is_shown(run, file, words, message):
+    pytest.importorskip("matplotlib")
+    run("study", file, "--quick", "--problem", "n=1", "--trials", "2")
+    code, out, err = run("show", *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
 def test_a_recorded_study_is_replayed_through_the_same_command(run, file, tmp_path):
     run("study", file, "--quick", "--problem", "n=1", "--trials", "18")
     recording = tmp_path / "study.json"

@@ -11,7 +11,7 @@ from benchmarks import lookup_overhead
 from tests.unit.test_lookup import tuned
 
 ROOT = Path(__file__).parents[2]
-HEAVY = {"torch", "triton", "ray", "optuna", "sqlalchemy", "alembic", "typer", "click", "numpy", "rich"}
+HEAVY = {"torch", "triton", "ray", "optuna", "sqlalchemy", "alembic", "typer", "click", "numpy", "rich", "matplotlib"}
 
 
 def modules_after(program):
