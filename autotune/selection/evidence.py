@@ -45,8 +45,17 @@ class Evidence:
         return sum(len(self._samples(one, config)) for one in self._rounds)
 
     def gain(self, config: Config, over: Config) -> Gain:
-        """The mean over the rounds, and its interval, of the gain over another configuration."""
-        return mean_gain([self._round_gain(one, config, over) for one in self._rounds])
+        """The mean over the rounds, and its interval, of the gain over another configuration.
+
+        Of factors, where the values are all of one sign: a round in which it was twice and one in which it was three
+        times as good differ as little as 1.00 and 1.50, and their plain gains by as much as the first is.
+        """
+        gains = [self._round_gain(one, config, over) for one in self._rounds]
+        logs = [self._log_factor(gain) for gain in gains]
+        if len(set(gains)) == 1 or any(log is None for log in logs):
+            return mean_gain(gains)
+        mean = mean_gain([log for log in logs if log is not None])
+        return Gain(mean=self._gain(mean.mean), low=self._gain(mean.low), high=self._gain(mean.high))
 
     def values(self, config: Config) -> Samples:
         """The objective's median in each round."""
@@ -69,6 +78,20 @@ class Evidence:
         pairs = zip(self._samples(readings, config), self._samples(readings, over), strict=True)
         gains = (self._objective.gain(value, over=rival) for value, rival in pairs)
         return statistics.median(max(-LARGEST, min(LARGEST, gain)) for gain in gains)
+
+    def _log_factor(self, gain: float) -> float | None:
+        """The logarithm of how many times better it is, above 0 where it is; None where the values differ in sign."""
+        sign = self._sign
+        return sign * math.log1p(sign * gain) if sign * gain > -1 else None
+
+    def _gain(self, log_factor: float) -> float:
+        """The inverse of `_log_factor`."""
+        exponent = min(self._sign * log_factor, math.log(LARGEST))
+        return self._sign * math.expm1(exponent)
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self._objective.direction == "maximize" else -1
 
     def _samples(self, readings: Readings, config: Config) -> tuple[float, ...]:
         return readings[config].metrics[self._objective.metric].values

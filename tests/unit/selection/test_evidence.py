@@ -63,6 +63,25 @@ def test_gains_have_the_objectives_sign_whatever_the_values(objective, one, othe
     assert (found.mean, found.low, found.high) == (gain, gain, gain)
 
 
+def test_a_factor_of_two_or_three_is_proved_by_three_rounds_however_noisy_the_machine():
+    # Read on two cores that eight other processes wanted too: tokens/s of a default and of a finalist.
+    noisy = [(1122.0, 3079.0), (883.6, 2154.0), (787.4, 2722.0)]
+    rounds = [{A: measured(1, score=[better]), B: measured(1, score=[default])} for default, better in noisy]
+    gain = Evidence(maximize("score"), rounds).gain(A, over=B)
+    assert gain.low > 0.3
+    assert mean_gain([better / default - 1 for default, better in noisy]).low < 0  # the plain gains prove nothing
+    assert gain.mean == pytest.approx((3079 / 1122 * 2154 / 883.6 * 2722 / 787.4) ** (1 / 3) - 1)
+    times = [{A: measured(1, score=[1 / better]), B: measured(1, score=[1 / default])} for default, better in noisy]
+    assert Evidence(minimize("score"), times).gain(A, over=B).mean == pytest.approx(1 - 1 / (1 + gain.mean))
+
+
+@given(gains=st.lists(st.floats(-0.02, 0.02), min_size=2, max_size=8), maximized=st.booleans())
+def test_small_gains_are_those_of_the_plain_mean(gains, maximized):
+    objective = maximize("score") if maximized else minimize("score")
+    rounds = [{A: measured(1, score=[1 + (gain if maximized else -gain)]), B: measured(1, score=[1])} for gain in gains]
+    assert Evidence(objective, rounds).gain(A, over=B).mean == pytest.approx(statistics.fmean(gains), abs=5e-4)
+
+
 def test_bounds_are_kept_by_the_median_over_the_rounds():
     objective = minimize(subject_to={"loss": 0.1})
     rounds = [{A: measured(1.0, loss=[loss])} for loss in (0.05, 0.3, 0.06)]
