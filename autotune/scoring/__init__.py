@@ -8,6 +8,24 @@ instead of an approximation, and what failed counts as a trial, since it costs o
 """
 
 from autotune.scoring.measured_space import Form, MeasuredSpace
-from autotune.scoring.score import BUDGETS, Reached, Score, mean_score, score
+from autotune.scoring.score import (
+    BUDGETS,
+    Reached,
+    Score,
+    best_so_far,
+    mean_score,
+    score,
+    shares_closed,
+)
 
-__all__ = ["BUDGETS", "Form", "MeasuredSpace", "Reached", "Score", "mean_score", "score"]
+__all__ = [
+    "BUDGETS",
+    "Form",
+    "MeasuredSpace",
+    "Reached",
+    "Score",
+    "best_so_far",
+    "mean_score",
+    "score",
+    "shares_closed",
+]

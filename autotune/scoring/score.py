@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autotune.scoring.measured_space import Floats, Form, MeasuredSpace
 
@@ -37,7 +38,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """Of several searches with one strategy: 0 is random search, 1 finds the best at once, below 0 is worse than chance.
+    """Of several searches with one strategy: 0 is random search, 1 is the best from the start, below 0 is worse.
 
     By budget in trials, of those budgets that were searched to the end.
     """
@@ -86,7 +87,7 @@ def score(
     last pick.
     """
     trials = min(trials, space.size)
-    picks = np.array([_filled(search, trials) for search in searches], dtype=np.intp)
+    picks = _picks(searches, trials)
     within = [budget for budget in budgets if budget <= trials]
     ratios = space.ratios(picks)
     return Score(
@@ -97,6 +98,11 @@ def score(
         within_5pct=_reached(ratios, 1.05),
         within_1pct=_reached(ratios, 1.01),
     )
+
+
+def shares_closed(space: MeasuredSpace, searches: Sequence[Sequence[int]], trials: int, form: Form) -> Floats:
+    """A row for each search: the share of the gap that its pick closes after 1, 2, … trials."""
+    return space.shares(_picks(searches, trials), form)
 
 
 def best_so_far(space: MeasuredSpace, order: Sequence[int]) -> list[int]:
@@ -148,6 +154,11 @@ def _geometric_mean(space: MeasuredSpace, picks: Any) -> float:
 def _reached(ratios: Floats, limit: float) -> Reached:
     near = ratios <= limit + SURPLUS
     return Reached(tuple(int(np.argmax(row)) + 1 if row.any() else None for row in near))
+
+
+def _picks(searches: Sequence[Sequence[int]], trials: int) -> NDArray[np.intp]:
+    """A row for each search."""
+    return np.array([_filled(search, trials) for search in searches], dtype=np.intp)
 
 
 def _filled(search: Sequence[int], trials: int) -> list[int]:
