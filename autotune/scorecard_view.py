@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,36 +14,34 @@ from autotune.scorecard import ALL, Scorecard
 
 
 def scorecards_view(cards: Sequence[Scorecard]) -> Table:
-    """A row per recording and sampler: the log score, and behind it the linear one, at each budget and on average."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    """Two rows for each recording and sampler: the log score over the linear one, within 5 % over within 1 %."""
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     budgets = list(dict.fromkeys(budget for card in cards for budget in card.score.log))
-    scores = [f"{when}\nlog linear" for when in (*(f"at {budget}" for budget in budgets), "mean")]
-    near = [f"{share} %\n{what}" for share in (5, 1) for what in ("after", "reached")]
-    for name in ("recording", "sampler", "studies"):
-        table.add_column(name, overflow="fold")
-    for name in (*scores, *near, "picked", "ms a\ntrial"):
+    table.add_column("recording\nsampler", overflow="fold")
+    for name in ("runs", "score", *(f"at {budget}" for budget in budgets), "mean"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("within", "after", "reached", "picked", "ms a\ntrial"):
         table.add_column(name, justify="right", no_wrap=True)
     for card in cards:
-        table.add_row(*_row(card, budgets), style="bold" if card.recording == ALL else "")
+        upper, lower = _rows(card, budgets)
+        table.add_row(*upper, style="bold" if card.recording == ALL else "")
+        table.add_row(*lower, style="dim")
     return table
 
 
-def _row(card: Scorecard, budgets: Sequence[int]) -> list[str]:
+def _rows(card: Scorecard, budgets: Sequence[int]) -> tuple[list[str], list[str]]:
     found = card.score
-    scores = [*((found.log.get(b), found.linear.get(b)) for b in budgets), (found.mean("log"), found.mean("linear"))]
-    near = [
-        text for one in (found.within_5pct, found.within_1pct) for text in (_count(one.median), f"{one.share():.0%}")
-    ]
+    upper = [card.recording, str(found.runs), "log", *_scores(found.log, budgets, found.mean("log"))]
+    lower = [f"  {card.sampler}", "", "linear", *_scores(found.linear, budgets, found.mean("linear"))]
     picked = "-" if card.picked_ratio is None else f"{card.picked_ratio:.3f}x"
-    return [
-        card.recording,
-        card.sampler,
-        str(found.runs),
-        *("-" if log is None or linear is None else f"{log:.3f} {linear:.3f}" for log, linear in scores),
-        *near,
-        picked,
-        f"{card.search_ms:.2g}" if card.search_ms < 10 else f"{card.search_ms:.0f}",
-    ]
+    search_ms = f"{card.search_ms:.2g}" if card.search_ms < 10 else f"{card.search_ms:.0f}"
+    upper += ["5 %", _count(found.within_5pct.median), f"{found.within_5pct.share():.0%}", picked, search_ms]
+    lower += ["1 %", _count(found.within_1pct.median), f"{found.within_1pct.share():.0%}"]
+    return upper, lower
+
+
+def _scores(scores: Mapping[int, float], budgets: Sequence[int], mean: float | None) -> list[str]:
+    return ["-" if score is None else f"{score:.3f}" for score in (*map(scores.get, budgets), mean)]
 
 
 def _count(trials: float | None) -> str:

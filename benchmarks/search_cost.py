@@ -41,7 +41,7 @@ def large_space() -> SearchSpace:
 
     def fits_shared_memory(config: Config) -> bool:
         elements = config.block_x * config.block_y * config.tile_x * config.tile_y
-        return bool(4 * elements * config.stages <= 100 * 1024)
+        return bool(4 * elements * config.stages <= 32 * 1024)
 
     order = choice("rows", "columns", "blocks")
     more = SearchSpace(stages=choice(1, 2, 3, 4, 5), order=order, group=power_of_two(1, 32))

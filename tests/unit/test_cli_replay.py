@@ -41,9 +41,10 @@ def test_every_sampler_has_a_row_for_each_recording_and_one_for_all(run):
     words = ("--sampler", "random", "--sampler", "tpe", "--seeds", "2", "--trials", "55")
     code, out, err = run(A100, SMALL, *words)
     assert code == 0
-    rows = [line.split()[:3] for line in out.splitlines()[2:]]
-    each = [["convolution-A100", "2"], ["kernel_tuner", "2"], ["all", "4"]]
-    assert rows == [[name, sampler, count] for sampler in ("random", "tpe") for name, count in each]
+    lines = [line.split() for line in out.splitlines()[2:]]
+    rows = [(upper[0], lower[0], upper[1]) for upper, lower in zip(lines[::2], lines[1::2], strict=True)]
+    each = [("convolution-A100", "2"), ("kernel_tuner", "2"), ("all", "4")]
+    assert rows == [(name, sampler, count) for sampler in ("random", "tpe") for name, count in each]
     assert "convolution-A100 tpe: 2 studies" in err
 
 
