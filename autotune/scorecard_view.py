@@ -17,7 +17,7 @@ def scorecards_view(cards: Sequence[Scorecard]) -> Table:
     """Two rows for each recording and sampler: the log score over the linear one, within 5 % over within 1 %."""
     table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     budgets = list(dict.fromkeys(budget for card in cards for budget in card.score.log))
-    table.add_column("recording\nsampler", overflow="fold")
+    table.add_column("recording\nsampler", overflow="fold", min_width=12)
     for name in ("runs", "score", *(f"at {budget}" for budget in budgets), "mean"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("within", "after", "reached", "picked", "ms a\ntrial"):
