@@ -22,8 +22,9 @@ from autotune.device import Device
 from autotune.device.sku import GIB, gpu_sku
 from autotune.errors import RecordingError, UserError, did_you_mean
 from autotune.measurement import Failure, FailureKind, Measurement, Outcome, outcome_from_json
-from autotune.objective import Objective, maximize, minimize
+from autotune.objective import LATENCY_MS, Objective, maximize, minimize
 from autotune.space import SearchSpace
+from autotune.space.middle import space_around_middle
 from autotune.values import Config, Problem, Scalar
 from autotune.workload import Workload
 
@@ -70,20 +71,34 @@ class Recording:
 
     @cached_property
     def space(self) -> SearchSpace:
-        """Exactly the recorded configurations."""
-        return SearchSpace.of(self.outcomes)
+        """Exactly the recorded configurations; the default is the one in their middle, since files name none."""
+        return space_around_middle(self.configs)
+
+    @cached_property
+    def values(self) -> tuple[float, ...]:
+        """The objective's for each of `configs`; NaN where it failed or breaks a bound."""
+        return tuple(map(self._value, self.outcomes.values()))
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether it tells how far readings of a configuration lie apart."""
+        metric = self.objective.metric
+        measured = (outcome for outcome in self.outcomes.values() if isinstance(outcome, Measurement))
+        several = any(len(outcome.metrics[metric].values) > 1 for outcome in measured)
+        return several or (metric == LATENCY_MS and bool(self.spread_ms))
 
     @cached_property
     def optimum(self) -> Config | None:
         """The best that `outcome` reports and that keeps the objective's bounds; None where nothing does."""
-        best: tuple[Config, float] | None = None
-        for config, outcome in self.outcomes.items():
-            medians = outcome.medians if isinstance(outcome, Measurement) else {}
-            if medians and self.objective.feasible(medians):
-                value = medians[self.objective.metric]
-                if best is None or self.objective.better(value, best[1]):
-                    best = config, value
-        return best and best[0]
+        measured = [
+            (config, value) for config, value in zip(self.configs, self.values, strict=True) if not math.isnan(value)
+        ]
+        choose = min if self.objective.direction == "minimize" else max
+        return choose(measured, key=lambda pair: pair[1])[0] if measured else None
+
+    def _value(self, outcome: Outcome) -> float:
+        medians = outcome.medians if isinstance(outcome, Measurement) else {}
+        return medians[self.objective.metric] if medians and self.objective.feasible(medians) else math.nan
 
     def outcome(self, config: Config) -> Outcome:
         """What was recorded; a configuration that was not is INVALID here."""

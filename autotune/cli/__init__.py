@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import autotune
-from autotune.cli import knowing, shipping, tuning
+from autotune.cli import knowing, replaying, shipping, tuning
 from autotune.errors import AutotuneError, UserError
 from autotune.lookup import refresh
 from autotune.settings import Settings, override
@@ -50,7 +50,7 @@ def settings(
     context.obj = Settings.from_environment()
 
 
-for command in (tuning.study, tuning.check, tuning.trial, knowing.show):
+for command in (tuning.study, tuning.check, tuning.trial, replaying.replay, knowing.show):
     app.command()(command)
 app.command("lookup")(knowing.lookup_)
 app.command()(knowing.devices)

@@ -1,7 +1,9 @@
 import gzip
 import json
+import math
 import re
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 from autotune.device import Device
 from autotune.errors import RecordingError, UserError
 from autotune.executors.recording import Recording, load
-from autotune.measurement import Failure, FailureKind, Measurement
+from autotune.measurement import Failure, FailureKind, Measurement, Samples
+from autotune.space.middle import middle
 from autotune.values import Config, Problem
 
 RECORDINGS = Path(__file__).parents[1] / "data" / "recordings"
@@ -157,6 +160,26 @@ def test_the_space_is_exactly_what_was_recorded(tuner):
     valid = tuner.space.bind(tuner.problem, tuner.device)
     assert valid.size == ROWS
     assert set(valid) == set(tuner.configs)
+
+
+def test_the_default_is_in_the_middle_since_the_files_name_none(tuner):
+    default = tuner.space.bind(tuner.problem, tuner.device).default
+    assert default in tuner.outcomes
+    assert default == middle(tuner.configs, tuner.space.parameters)
+
+
+def test_the_values_are_the_objectives_in_the_order_of_the_file(tuner):
+    assert len(tuner.values) == len(tuner.configs)
+    failed = [math.isnan(value) for value in tuner.values]
+    assert failed == [isinstance(outcome, Failure) for outcome in tuner.outcomes.values()]
+    assert min(v for v in tuner.values if not math.isnan(v)) == tuner.outcomes[tuner.optimum].medians["latency_ms"]
+
+
+def test_it_knows_whether_it_tells_a_spread(tuner):
+    assert tuner.has_spread
+    single = {c: replace(o, metrics={n: Samples((s.median,)) for n, s in o.metrics.items()})
+              for c, o in tuner.outcomes.items() if isinstance(o, Measurement)}  # fmt: skip
+    assert not replace(tuner, outcomes=single, spread_ms={}).has_spread
 
 
 def test_plain_and_compressed_files_are_the_same_version(tuner, write):

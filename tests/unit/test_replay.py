@@ -8,6 +8,7 @@ from autotune.device import Device
 from autotune.document import study_document
 from autotune.errors import DeviceError, ExecutorError, RecordingError, UserError
 from autotune.executor import ExecutorOptions, load_executor
+from autotune.executors.noise import Noise
 from autotune.executors.recording import load
 from autotune.executors.replay import ReplayExecutor
 from autotune.measurement import Failure, FailureKind, Measurement, Samples
@@ -103,6 +104,23 @@ def test_devices_are_chosen_as_with_any_executor(recording):
 
 def test_several_trials_may_be_held_at_once(recording):
     assert ReplayExecutor(recording=recording, slots=4).slots(recording.sku) == 4
+
+
+def test_with_noise_readings_miss_what_was_recorded_by_the_seed(recording):
+    config = recording.optimum
+    asked = asking(recording, config)
+
+    def reading(seed):
+        with ReplayExecutor(recording=recording, noise=Noise(0.05), seed=seed) as replay:
+            return replay.submit(asked).result().metrics["latency_ms"].values
+
+    true_ms = recording.outcome(config).medians["latency_ms"]
+    assert len(reading(1)) == 1
+    assert reading(1) == reading(1) != reading(2)
+    assert reading(1)[0] == pytest.approx(true_ms, rel=0.3)
+    with ReplayExecutor(recording=recording, noise=Noise(0.05)) as replay:
+        (again,) = replay.submit_round(Round(trials=(asked,), number=1, passes=20)).result()
+    assert len(set(again.metrics["latency_ms"].values)) == 20
 
 
 def test_a_trial_of_several_gpus_finds_them(recording):
