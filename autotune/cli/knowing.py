@@ -10,7 +10,7 @@ from autotune import device, document, tables
 from autotune.cli.options import AsJson, Name, Sku
 from autotune.device.tenants import tenants
 from autotune.errors import UserError
-from autotune.lookup import lookup
+from autotune.lookup import Lookup, lookup
 from autotune.registry import Registry
 from autotune.report import print_answer
 from autotune.values import Problem
@@ -53,10 +53,17 @@ def lookup_(
     """Answer as autotune.lookup does in a program: the configuration, and how far to trust it."""
     dimensions: dict[str, Any] = dict(Problem.parse(problem))
     found = lookup(name, nearest=nearest, sku=sku, **dimensions)
-    if found.tuned is None:
+    if found.config is None:
         raise UserError(found.reason)
-    answer = {"kind": found.kind.value, "reason": found.reason, "path": str(found.path), **found.tuned.to_json()}
-    print_answer(answer, f"{found.tuned.config.text}\n({found.kind.value}: {found.reason})", as_json=as_json)
+    answer = {"kind": found.kind.value, "reason": found.reason, "path": str(found.path), **_known(found)}
+    print_answer(answer, f"{found.config.text}\n({found.kind.value}: {found.reason})", as_json=as_json)
+
+
+def _known(found: Lookup) -> dict[str, Any]:
+    """All that is stored of a winner; of a rule's pick, the portfolio that it comes from."""
+    if found.tuned:
+        return found.tuned.to_json()
+    return {"config": found.picked, "portfolio": found.portfolio.to_json() if found.portfolio else None}
 
 
 def devices(as_json: AsJson = False) -> None:

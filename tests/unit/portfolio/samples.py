@@ -4,6 +4,8 @@ from hypothesis import strategies as st
 
 from autotune.objective import Objective
 from autotune.portfolio.losses import Losses
+from autotune.portfolio.portfolio import Pick, Portfolio
+from autotune.portfolio.sizes import sizes
 from autotune.values import Config, Problem
 
 VALUES = st.none() | st.floats(1e-3, 1e3) | st.sampled_from([1.0, 1.01, 2.0])
@@ -40,3 +42,30 @@ def losses_of(values, objective=None, problems=None):
         for place in range(count)
     ]
     return Losses.of(objective or Objective(), named)
+
+
+def portfolio(**changes):
+    """Of matmul on four sizes: one configuration up to 90, another beyond; it loses 2.1 % on one of them."""
+    problems = [Problem(m=m) for m in (16, 64, 128, 4096)]
+    found = sizes(losses_of([[1.0, 1.0, 2.0, 2.0], [2.0, 2.0, 1.0, 1.021], [9.0, 9.0, 9.0, 1.0]], problems=problems), 2)
+    picks = [
+        Pick(problem=one, best=Config(block_m=min(n, 2)), value=1.0, config=found[-1].rule.number(one), loss=loss)
+        for n, (one, loss) in enumerate(zip(problems, found[-1].losses, strict=True))
+    ]
+    values = {
+        "workload": "matmul",
+        "version": "0123456789ab",
+        "sku": "h200",
+        "gpus": 1,
+        "metric": "latency_ms",
+        "direction": "minimize",
+        "cache": "cold",
+        "rule": found[-1].rule,
+        "picks": tuple(picks),
+        "sizes": tuple(sized.loss for sized in found),
+        "missing": (Problem(m=8192),),
+        "toolchain": {"torch": "2.11.0"},
+        "measured_at": "2026-01-01T00:00:00+00:00",
+        "provenance": {"trials": {"m=16": 100}},
+    }
+    return Portfolio(**values | changes)
