@@ -23,6 +23,7 @@ def show(
     sku: Sku = None,
     history: Annotated[bool, typer.Option("--history", help="Superseded winners as well.")] = False,
     studies: Annotated[bool, typer.Option("--studies", help="The studies instead of the winners.")] = False,
+    portfolios: Annotated[bool, typer.Option("--portfolios", help="What matrix studies chose, instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the best per workload, problem and SKU, and why each won; or one study's trials and rounds."""
@@ -34,13 +35,19 @@ def show(
         elif studies:
             found = registry.studies(name, sku)
             print_answer([document.study_row(one) for one in found], tables.studies_table(found), as_json=as_json)
+        elif portfolios:
+            every = [row for row in registry.portfolio_history(name, sku) if history or row[1] is None]
+            print_answer(
+                [document.portfolio_row(*row) for row in every], tables.portfolios_view(every), as_json=as_json
+            )
         else:
             tuned = [
                 (config, superseded)
                 for config, superseded in registry.history(name, sku=sku)
                 if history or superseded is None
             ]
-            print_answer([document.tuned_row(*row) for row in tuned], tables.tuned_view(tuned), as_json=as_json)
+            view = tables.tuned_view(tuned, registry.portfolios(name, sku))
+            print_answer([document.tuned_row(*row) for row in tuned], view, as_json=as_json)
 
 
 def lookup_(

@@ -29,6 +29,7 @@ LAYERS = [
     {"selection"},
     {"final"},
     {"study"},
+    {"comparison"},
     {"matrix"},
     {"document", "tables"},
     {"report"},
