@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -52,10 +52,8 @@ class Comparison:
         winner = self.winner
         if winner is None:
             return None
-        rounds = [*self._met(winner, winner)]
-        return (
-            Evidence(self._plan.workload.objective, rounds).values(winner).median if rounds else self._reading(winner)
-        )
+        rounds, objective = [*self._met(winner, winner)], self._plan.workload.objective
+        return Evidence(objective, rounds).values(winner).median if rounds else self._reading(winner)
 
     @property
     def values(self) -> dict[Config, float]:
@@ -63,11 +61,16 @@ class Comparison:
 
         None is better than the winner: what was not shown to be that counts as its equal.
         """
+        return self._values([config for config in self._candidates if self._is_able(config)], 0)
+
+    def _values(self, configs: Sequence[Config], since: int) -> dict[Config, float]:
+        """By the rounds after the first so many, where there are any."""
         winner, value = self.winner, self.value
         if winner is None or value is None:
             return {}
-        others = [config for config in self._candidates if config != winner and self._is_able(config)]
-        return {winner: value, **{config: self._scaled(min(0.0, self._gain(config)), config) for config in others}}
+        others = [config for config in configs if config != winner]
+        gains = {config: min(0.0, self._gain(config, since)) for config in others}
+        return {winner: value, **{config: self._scaled(gain, config) for config, gain in gains.items()}}
 
     @property
     def from_rounds(self) -> int:
@@ -77,25 +80,44 @@ class Comparison:
 
     def run(self) -> None:
         """Measure what is missing, each round recorded with those of the study."""
-        lacking, study_id, started_s = self._lacking(), self._result.study_id, time.monotonic()
-        if not lacking:
+        self._hold(self._lacking)
+
+    def again(self, config: Config) -> dict[Config, float] | None:
+        """`values` of the winner and that candidate, from as many rounds again, which had no part in choosing it.
+
+        None where the two could not be had: one of them failed, which changes `values`.
+        """
+        winner, since = self.winner, len(self._rounds)
+        if winner is None or config == winner:
+            return self._values([], 0)
+        self._hold(lambda: [] if self._is_enough(config, since) else [config])
+        if self.winner != winner or not self._is_able(config):
+            return None
+        return self._values([config], since) if any(self._met(config, winner, since)) else self._values([config], 0)
+
+    def _hold(self, lacking: Callable[[], list[Config]]) -> None:
+        """Rounds of the winner with those that lack some, as long as there are any, within reason."""
+        seats, study_id, started_s = MOST_SEATS - 1, self._result.study_id, time.monotonic()
+        most = SPARE_ROUNDS + LEAST_ROUNDS * math.ceil(len(lacking()) / seats)
+        if not lacking():
             return
         state: StudyState = "interrupted"
         with self._registry.claim(study_id):
             try:
-                self._hold(SPARE_ROUNDS + LEAST_ROUNDS * math.ceil(len(lacking) / (MOST_SEATS - 1)))
+                for number in range(1, most + 1):
+                    if not (left := lacking()) or self.winner is None:
+                        break
+                    standing = Standing(number=number, most=most, finalists=len(left), word="candidate")
+                    self._measure([self.winner, *left[:seats]], standing)
                 state = "complete"
             finally:
                 spent_s = time.monotonic() - started_s
                 self._registry.close_study(study_id, state, self._result.progress.elapsed_s + spent_s)
 
-    def _hold(self, most: int) -> None:
-        for number in range(1, most + 1):
-            winner, lacking = self.winner, self._lacking()
-            if winner is None or not lacking:
-                return
-            standing = Standing(number=number, most=most, finalists=len(lacking), word="candidate")
-            self._measure([winner, *lacking[: MOST_SEATS - 1]], standing)
+    def _is_enough(self, config: Config, since: int) -> bool:
+        """Also where it failed, or the winner did."""
+        met = len([*self._met(config, self.winner, since)])
+        return met >= LEAST_ROUNDS or config == self.winner or not self._is_able(config)
 
     def _measure(self, members: Sequence[Config], standing: Standing) -> None:
         """One round, recorded before anything else can go wrong."""
@@ -132,9 +154,9 @@ class Comparison:
         objective = self._plan.workload.objective
         return self._is_able(config) and objective.gain(self._reading(config), self._reading(winner)) >= -DRIFT
 
-    def _met(self, config: Config, winner: Config | None) -> Iterator[Readings]:
-        """The rounds in which both were measured under the same clocks."""
-        for one in self._rounds:
+    def _met(self, config: Config, winner: Config | None, since: int = 0) -> Iterator[Readings]:
+        """The rounds, after the first so many, in which both were measured under the same clocks."""
+        for one in self._rounds[since:]:
             readings = {
                 member: outcome
                 for member, outcome in one.outcomes.items()
@@ -143,11 +165,11 @@ class Comparison:
             if readings.keys() == {config, winner} and not is_disturbed(readings):
                 yield readings
 
-    def _gain(self, config: Config) -> float:
+    def _gain(self, config: Config, since: int) -> float:
         """Over the winner: in rounds, or else by the readings of the search."""
         winner, objective = self.winner, self._plan.workload.objective
         assert winner is not None
-        rounds = [*self._met(config, winner)]
+        rounds = [*self._met(config, winner, since)]
         if rounds:
             return Evidence(objective, rounds).gain(config, over=winner).mean
         return objective.gain(self._reading(config), over=self._reading(winner))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from autotune.lookup import refresh
 from autotune.plan import Budget, Plan
 from autotune.portfolio.losses import Losses
 from autotune.portfolio.portfolio import Pick, Portfolio
+from autotune.portfolio.rule import Rule
 from autotune.portfolio.sizes import MOST, Sized, sizes, smallest_enough
 from autotune.progress import Watch
 from autotune.registry import Registry
@@ -82,11 +82,11 @@ class Matrix:
 
         On KeyboardInterrupt all is left as it stands: what the studies found counts, and no portfolio is stored.
         """
-        portfolio, unpublished = None, ""
+        portfolio, unpublished, finished = None, "", False
         try:
             finished = self._search() and self._cross(candidates := self._candidates())
             if finished:
-                portfolio = self._chosen(candidates, self._compare(candidates))
+                portfolio = self._up_to_date() or self._chosen(candidates)
         except KeyboardInterrupt:
             finished = False
         if portfolio is not None:
@@ -140,33 +140,49 @@ class Matrix:
     def _comparisons(self, candidates: Sequence[Config]) -> list[Comparison]:
         return [Comparison(result, candidates, self._executor, self._registry, self._watch) for result in self.results]
 
-    def _compare(self, candidates: Sequence[Config]) -> list[Comparison]:
+    def _up_to_date(self) -> Portfolio | None:
+        """What is stored, where it knows all trials and was chosen by the same wish."""
+        before = self._stored()
+        known = before and (before.provenance["trials"], before.provenance["at_most"])
+        return before if known == (self._trials(), self._at_most) else None
+
+    def _chosen(self, candidates: Sequence[Config]) -> Portfolio | None:
+        """Compared in rounds, chosen, and measured anew: what was chosen by its readings reads well by luck too."""
         comparisons = self._comparisons(candidates)
         for one in comparisons:
             one.run()
-        return comparisons
+        while any(one.values for one in comparisons):
+            columns = [(plan.problem, one.values) for plan, one in zip(self._plans, comparisons, strict=True)]
+            found = sizes(Losses.of(self._plans[0].workload.objective, columns), self._at_most or MOST)
+            chosen = found[-1] if self._at_most else smallest_enough(found)
+            picks = self._picks(chosen.rule, comparisons)
+            if picks is not None:
+                return self._portfolio(chosen, found, picks, candidates, comparisons)
+        return None
 
-    def _chosen(self, candidates: Sequence[Config], comparisons: Sequence[Comparison]) -> Portfolio | None:
-        """What the comparisons say; what is stored already where they say the same."""
-        columns = [(plan.problem, one.values) for plan, one in zip(self._plans, comparisons, strict=True)]
-        if not any(values for _, values in columns):
-            return None
-        found = sizes(Losses.of(self._plans[0].workload.objective, columns), self._at_most or MOST)
-        chosen = found[-1] if self._at_most else smallest_enough(found)
-        portfolio, before = self._portfolio(chosen, found, candidates, comparisons), self._stored()
-        if before and _text(replace(portfolio, measured_at=before.measured_at)) == _text(before):
-            return before
-        return portfolio
+    def _picks(self, rule: Rule, comparisons: Sequence[Comparison]) -> list[Pick] | None:
+        """What each problem gets, its loss measured anew; None where something failed at that, which is then out."""
+        picks: list[Pick] = []
+        for plan, one in zip(self._plans, comparisons, strict=True):
+            if one.winner is None:
+                continue
+            number = rule.number(plan.problem)
+            values = one.again(one.winner if number is None else rule.configs[number])
+            if values is None:
+                return None
+            picks.append(_pick(plan, one.winner, values, rule, number))
+        return picks
 
     def _portfolio(
-        self, chosen: Sized, found: Sequence[Sized], candidates: Sequence[Config], comparisons: Sequence[Comparison]
+        self,
+        chosen: Sized,
+        found: Sequence[Sized],
+        picks: Sequence[Pick],
+        candidates: Sequence[Config],
+        comparisons: Sequence[Comparison],
     ) -> Portfolio:
         plan = self._plans[0]
         objective = plan.workload.objective
-        picks = [
-            _pick(one.problem, comparison, chosen, loss)
-            for one, comparison, loss in zip(self._plans, comparisons, chosen.losses, strict=True)
-        ]
         return Portfolio(
             workload=plan.workload.name,
             version=plan.workload.version,
@@ -176,12 +192,13 @@ class Matrix:
             direction=objective.direction,
             cache=plan.workload.cache,
             rule=chosen.rule,
-            picks=tuple(pick for pick in picks if pick is not None),
+            picks=tuple(picks),
             sizes=tuple(sized.loss for sized in found),
-            missing=tuple(one.problem for one, pick in zip(self._plans, picks, strict=True) if pick is None),
+            missing=tuple(plan.problem for plan, one in zip(self._plans, comparisons, strict=True) if not one.winner),
             toolchain=plan.key.toolchain,
             measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
             provenance={
+                "at_most": self._at_most,
                 "trials": self._trials(),
                 "candidates": list(candidates),
                 "compared_in_rounds": sum(one.from_rounds for one in comparisons),
@@ -266,14 +283,7 @@ def _best(result: StudyResult) -> list[Config]:
     return [trial.config for trial in ranked[:FEW_BEST]]
 
 
-def _pick(problem: Problem, comparison: Comparison, chosen: Sized, loss: float) -> Pick | None:
-    best, value = comparison.winner, comparison.value
-    if best is None or value is None:
-        return None
-    covered = loss < math.inf
-    number = chosen.rule.number(problem) if covered else None
-    return Pick(problem=problem, best=best, value=value, config=number, loss=loss if covered else None)
-
-
-def _text(portfolio: Portfolio) -> str:
-    return json.dumps(portfolio.to_json(), sort_keys=True)
+def _pick(plan: Plan, winner: Config, values: Mapping[Config, float], rule: Rule, number: int | None) -> Pick:
+    losses = Losses.of(plan.workload.objective, [(plan.problem, values)])
+    loss = None if number is None else losses.rows[losses.configs.index(rule.configs[number])][0]
+    return Pick(problem=plan.problem, best=winner, value=values[winner], config=number, loss=loss)

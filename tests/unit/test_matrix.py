@@ -4,7 +4,7 @@ from math import inf, log2
 import pytest
 
 from autotune import Config, Problem, SearchSpace, best_config, integer, lookup, minimize, snapshot
-from autotune.comparison import MOST_SEATS, SPARE_ROUNDS
+from autotune.comparison import MOST_SEATS, SPARE_ROUNDS, Comparison
 from autotune.errors import UserError
 from autotune.lookup import Match, refresh
 from autotune.matrix import Matrix, outward
@@ -12,6 +12,7 @@ from autotune.measurement import Conditions, FailureKind, Measurement
 from autotune.objective import Objective
 from autotune.registry import Registry
 from autotune.selection.contest import LEAST_ROUNDS
+from autotune.study import Study
 from tests.unit.answering import DEVICE, AnsweringExecutor, failed, measured, plan
 
 SIZES = (1, 2, 4, 64, 128, 256)
@@ -200,7 +201,9 @@ def test_the_same_again_measures_nothing_and_stores_nothing(registry):
 def test_another_number_of_configurations_is_chosen_from_what_is_measured(registry):
     run(registry, trials=4)
     result, executor = run(registry, trials=4, at_most=1)
-    assert (executor.trials, executor.rounds) == ([], [])
+    assert executor.trials == []
+    assert len(executor.rounds) <= LEAST_ROUNDS * len(SIZES)  # what each problem gets, measured anew
+    assert all(len(one.trials) == 2 for one in executor.rounds)
     assert len(result.portfolio.rule.configs) == 1
     assert registry.portfolios() == [result.portfolio]
 
@@ -210,6 +213,55 @@ def test_a_search_that_goes_on_is_chosen_from_anew(registry):
     result, executor = run(registry, trials=10)
     assert executor.trials
     assert registry.portfolios() == [result.portfolio]
+
+
+def compared(registry, executor, *candidates):
+    """One problem's winner, x=2, with candidates that were tried for it."""
+    result = Study(plan(SPACE, trials=10), executor, registry, None).run()
+    comparison = Comparison(result, [Config(x=x) for x in candidates], executor, registry, lambda *_: None)
+    comparison.run()
+    return comparison
+
+
+def test_a_loss_is_stated_from_rounds_that_chose_nothing(registry):
+    executor = ProblemExecutor(latency)
+    executor.answer_round = lambda problem, config, _: measured({2: 1.0, 3: 1.001, 4: 1.001}.get(config.x, 2.0))
+    comparison = compared(registry, executor, 2, 3, 4)
+    assert comparison.winner == Config(x=2)
+    assert comparison.values == pytest.approx({Config(x=2): 1.0, Config(x=3): 1.001, Config(x=4): 1.001})
+    executor.answer_round = lambda problem, config, _: latency(problem, config)
+    count = len(executor.rounds)
+    assert comparison.again(Config(x=4))[Config(x=4)] == pytest.approx(1.2)
+    assert comparison.again(Config(x=2)) == {Config(x=2): 1.0}
+    assert len(executor.rounds) == count + LEAST_ROUNDS
+
+
+def test_what_fails_when_its_loss_is_to_be_stated_is_out(registry):
+    executor = ProblemExecutor(latency)
+    executor.answer_round = lambda problem, config, _: latency(problem, config)
+    comparison = compared(registry, executor, 2, 3, 4)
+    executor.answer_round = lambda problem, config, _: failed() if config.x == 3 else latency(problem, config)
+    assert comparison.again(Config(x=3)) is None
+    assert comparison.values.keys() == {Config(x=2), Config(x=4)}
+    executor.answer_round = lambda problem, config, _: failed() if config.x == 2 else latency(problem, config)
+    assert comparison.again(Config(x=4)) is None
+    assert comparison.winner not in (Config(x=2), Config(x=3))
+
+
+def test_then_another_is_chosen(registry):
+    with Registry.memory() as other:
+        calm, executor = run(other, at_most=1)
+    last, (chosen,) = executor.rounds[-1], calm.portfolio.rule.configs
+    problem, count = last.trials[0].problem, len(executor.rounds)
+
+    def fails_at_last(problem_, config, number):
+        return failed() if number == count and config == chosen else latency(problem_, config)
+
+    result, executor = run(registry, answer_round=fails_at_last, at_most=1)
+    assert len(executor.rounds) > count
+    assert result.portfolio.rule.configs != (chosen,)
+    assert result.portfolio.rule.pick(problem) != chosen
+    assert result.portfolio.loss.uncovered == 0
 
 
 # What goes wrong
