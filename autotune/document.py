@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from autotune.matrix import MatrixResult
 from autotune.measurement import Measurement
 from autotune.objective import Objective
+from autotune.portfolio.portfolio import Portfolio
 from autotune.registry.records import RecordedRound, RecordedTrial, StudyRecord
 from autotune.roofline import peak_shares
 from autotune.study import StudyResult
@@ -16,9 +18,21 @@ RESULTS_SCHEMA = "autotune-results/1"
 STUDY_SCHEMA = "autotune-study/1"
 
 
-def results_document(results: Sequence[StudyResult]) -> dict[str, Any]:
-    """What `autotune study --json` prints."""
-    return {"schema": RESULTS_SCHEMA, "studies": [result_document(result) for result in results]}
+def results_document(results: Sequence[StudyResult], matrices: Sequence[MatrixResult] = ()) -> dict[str, Any]:
+    """What `autotune study --json` prints; with what matrix studies ended with, where that was asked for."""
+    matrix = {"matrices": [matrix_document(one) for one in matrices]} if matrices else {}
+    return {"schema": RESULTS_SCHEMA, "studies": [result_document(result) for result in results], **matrix}
+
+
+def matrix_document(result: MatrixResult) -> dict[str, Any]:
+    """How a matrix study ended; its studies stand beside it."""
+    portfolio = result.portfolio.to_json() if result.portfolio else None
+    return {"state": result.state, "portfolio": portfolio, "unpublished": result.unpublished}
+
+
+def portfolio_row(portfolio: Portfolio, superseded_at: str | None) -> dict[str, Any]:
+    """One portfolio: what `autotune show --portfolios --json` lists."""
+    return {**portfolio.to_json(), "superseded_at": superseded_at}
 
 
 def result_document(result: StudyResult) -> dict[str, Any]:

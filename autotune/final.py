@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from autotune import selection
@@ -80,7 +81,8 @@ class Final:
             number += 1
             members = contest.members
             standing = Standing(number=contest.number, most=contest.most, finalists=contest.finalists)
-            outcomes = self._await(self._executor.submit_round(self._round(contest, number)), standing)
+            tell = partial(self._watch, replace(self._progress, standing=standing), None)
+            outcomes = awaited(self._executor.submit_round(self._round(contest, number)), tell)
             for config, outcome in zip(members, outcomes, strict=True):
                 self._registry.record_round(self._study_id, config, number, outcome)
             contest.take(outcomes)
@@ -90,20 +92,6 @@ class Final:
         trials = [self._plan.trial(config, known_throttle=self._known_throttle) for config in contest.members]
         seed = self._plan.seed + number
         return Round(trials=tuple(replace(trial, seed=seed) for trial in trials), number=contest.number)
-
-    def _await(self, future: Future[T], standing: Standing) -> T:
-        """Its result, while the watcher hears of time passing; withdrawn where that is interrupted."""
-        try:
-            self._tell(standing)
-            while not wait([future], timeout=TICK_S).done:
-                self._tell(standing)
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def _tell(self, standing: Standing) -> None:
-        self._watch(replace(self._progress, standing=standing), None)
 
     def _conclude(self, verdict: Verdict, contest: Contest | None = None) -> Verdict:
         """The winner first: a verdict on record says that there is nothing left to do."""
@@ -128,6 +116,18 @@ class Final:
         rounds = [{config: outcome} for outcome in again if isinstance(outcome, Measurement)]
         kept = not rounds or Evidence(self._plan.workload.objective, rounds).feasible(config)
         return not kept or any(map(_is_own_failure, again))
+
+
+def awaited(future: Future[T], tell: Callable[[], None]) -> T:
+    """Its result, while a watcher is told of time passing; withdrawn where that is interrupted."""
+    try:
+        tell()
+        while not wait([future], timeout=TICK_S).done:
+            tell()
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
 
 
 def _may_run(trial: RecordedTrial | None) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar, overload
 from autotune import distance, snapshot
 from autotune.device import current_sku, current_toolchain
 from autotune.errors import NoTunedConfig, SnapshotError
+from autotune.portfolio.portfolio import Portfolio
 from autotune.settings import Settings
 from autotune.tuned_config import TunedConfig
 from autotune.values import Config, Problem
@@ -41,6 +42,8 @@ class Match(StrEnum):
     EXACT = "exact"
     OTHER_TOOLCHAIN = "other_toolchain"
     """For this problem on this SKU, but measured with another compiler or library: it may have been overtaken."""
+    RULE = "rule"
+    """For a problem that was not tuned, picked by the rule of a matrix study over others around it."""
     NEAREST = "nearest"
     """For another problem near by; only where that was asked for."""
     NONE = "none"
@@ -55,11 +58,15 @@ class Lookup:
     tuned: TunedConfig | None = None
     path: Path | None = None
     """The snapshot that it was found in."""
+    portfolio: Portfolio | None = None
+    """The matrix study's, whose rule picked."""
+    picked: Config | None = None
+    """What it picked."""
 
     @property
     def config(self) -> Config | None:
         """The configuration to use; None where there is no match."""
-        return self.tuned.config if self.tuned else None
+        return self.tuned.config if self.tuned else self.picked
 
 
 @overload
@@ -87,7 +94,8 @@ def best_config(
 def best_config(workload: str, /, *, default: Any = _REQUIRED, **problem: Any) -> Config | None:
     """The best known configuration of the workload for the problem on this device: `kernel[grid](…, **best_config(…))`.
 
-    The values of the problem are keywords. Four keywords are ours:
+    A problem that was not tuned itself gets what the rule of a matrix study picks, where there is one that covers it;
+    `lookup` tells which it was. The values of the problem are keywords. Four keywords are ours:
     default: given back where nothing is known, or a snapshot is damaged (of which it warns once). Without it, the
     former raises NoTunedConfig, whose message is the command that would tune it, and the latter SnapshotError.
     nearest: the configuration of the nearest tuned problem will do, see `distance.nearest`.
@@ -118,13 +126,18 @@ def lookup(
     """
     question = _Question.of(workload, nearest=nearest, sku=sku, gpus=gpus, **problem)
     answer = _memory.answer(question)
-    if answer.tuned is None:
+    found = answer.tuned or answer.portfolio
+    if found is None:
         error = _miss(question)
         if isinstance(error, SnapshotError):
             raise error
         return Lookup(kind=Match.NONE, reason=str(error))
-    tuned, changes = answer.tuned, _toolchain_changes(answer.tuned)
+    changes = _toolchain_changes(found.toolchain)
     since = f"; since then: {', '.join(changes)}" if changes else ""
+    if isinstance(found, Portfolio):
+        reason = f"{found.reason}, measured {found.measured_at}{since}"
+        return Lookup(kind=Match.RULE, reason=reason, path=answer.path, portfolio=found, picked=answer.picked)
+    tuned = found
     if tuned.problem.text != question.text:
         kind, reason = Match.NEAREST, f"the nearest tuned problem is {tuned.problem.text}, measured {tuned.measured_at}"
     else:
@@ -187,10 +200,12 @@ class _Question:
 class _Answer:
     tuned: TunedConfig | None = None
     path: Path | None = None
+    portfolio: Portfolio | None = None
+    picked: Config | None = None
 
     @property
     def config(self) -> Config | None:
-        return self.tuned.config if self.tuned else None
+        return self.tuned.config if self.tuned else self.picked
 
 
 class _Memory:
@@ -201,6 +216,7 @@ class _Memory:
         self.config = lru_cache(maxsize=_REMEMBERED, typed=True)(self._config)
         self.answer = lru_cache(maxsize=_REMEMBERED)(self._answer)
         self.problems = lru_cache(snapshot.problems)
+        self.portfolios = lru_cache(snapshot.portfolios)
         self.damage: dict[Path, str] = {}
         self._warned: set[Path] = set()
 
@@ -221,9 +237,21 @@ class _Memory:
                 for gpus in question.gpus:
                     if tuned := self._read(snapshot.find, path, gpus, question.problem):
                         return _Answer(tuned, path)
+            if answer := self._by_rule(question):
+                return answer
             if question.nearest:
                 return self._nearest(question)
         return _Answer()
+
+    def _by_rule(self, question: _Question) -> _Answer | None:
+        """By the first file's newest portfolio whose rule covers the problem."""
+        for path in question.paths:
+            known = [one for one in self._read(self.portfolios, path) if one.gpus in question.gpus]
+            for one in sorted(known, key=lambda one: one.measured_at, reverse=True):
+                picked = one.rule.pick(question.problem)
+                if picked is not None:  # a configuration without parameters is one
+                    return _Answer(path=path, portfolio=one, picked=picked)
+        return None
 
     def _nearest(self, question: _Question) -> _Answer:
         known = {
@@ -252,10 +280,10 @@ class _Memory:
 _memory = _Memory()
 
 
-def _toolchain_changes(tuned: TunedConfig) -> list[str]:
+def _toolchain_changes(measured_with: Mapping[str, str]) -> list[str]:
     """`torch 2.11.0 became 2.13.1`, for each tool that counts and is known both then and now."""
     now = current_toolchain().to_json()
-    both = {name: (tuned.toolchain[name], now[name]) for name in _COMPARED if name in tuned.toolchain and name in now}
+    both = {name: (measured_with[name], now[name]) for name in _COMPARED if name in measured_with and name in now}
     return [
         f"{name} {then} became {here}"
         for name, (then, here) in both.items()

@@ -22,11 +22,13 @@ class Standing:
     """Rounds, at most."""
     finalists: int
     """Those that are left, the default and the incumbent not counted."""
+    word: str = "finalist"
+    """What each of them is."""
 
     @property
     def text(self) -> str:
         """`round 3 of at most 10: 2 finalists`."""
-        return f"round {self.number} of at most {self.most}: {self.finalists} finalist{'s' * (self.finalists != 1)}"
+        return f"round {self.number} of at most {self.most}: {self.finalists} {self.word}{'s' * (self.finalists != 1)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,12 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from autotune.document import results_document
+from autotune.matrix import MatrixResult
 from autotune.measurement import Failure, FailureKind
 from autotune.plan import Plan
 from autotune.progress import Progress, Standing
 from autotune.registry.records import RecordedTrial
 from autotune.study import StudyResult
-from autotune.tables import ratio_text, results_view, subject, value_text, verdict
+from autotune.tables import matrix_view, ratio_text, results_view, subject, value_text, verdict
 
 MOST_EXPLAINED = 20
 """Failures that are told in full; `autotune show STUDY` has them all."""
@@ -38,8 +39,8 @@ class Reporter(Protocol):
     def watch(self, progress: Progress, trial: RecordedTrial | None) -> None:
         """A trial ended, or time passed."""
 
-    def end(self, results: Sequence[StudyResult]) -> None:
-        """All studies of the run are over."""
+    def end(self, results: Sequence[StudyResult], matrices: Sequence[MatrixResult] = ()) -> None:
+        """All studies of the run are over. matrices: those that they belong to, as far as they came to an end."""
 
     def __enter__(self) -> Self: ...
 
@@ -70,10 +71,12 @@ class PlainReporter:
         for explanation in self._explain(progress.plan, trial):
             self._console.print(explanation, soft_wrap=True)
 
-    def end(self, results: Sequence[StudyResult]) -> None:
+    def end(self, results: Sequence[StudyResult], matrices: Sequence[MatrixResult] = ()) -> None:
         for note in (note for result in results for note in _notes(result)):
             self._console.print(note, highlight=False, soft_wrap=True)
         self._console.print(results_view(results))
+        for one in matrices:
+            self._console.print(matrix_view(one), highlight=False)
 
     def __enter__(self) -> Self:
         return self
@@ -114,9 +117,9 @@ class LiveReporter(PlainReporter):
             for explanation in self._explain(progress.plan, trial):
                 self._live.console.print(explanation, soft_wrap=True)
 
-    def end(self, results: Sequence[StudyResult]) -> None:
+    def end(self, results: Sequence[StudyResult], matrices: Sequence[MatrixResult] = ()) -> None:
         self._live.stop()
-        super().end(results)
+        super().end(results, matrices)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -144,13 +147,14 @@ class JsonReporter:
 
     def __init__(self) -> None:
         self._stack, self._results = contextlib.ExitStack(), list[StudyResult]()
+        self._matrices = list[MatrixResult]()
 
     def begin(self, plan: Plan, valid_size: int, exact: bool) -> None: ...
 
     def watch(self, progress: Progress, trial: RecordedTrial | None) -> None: ...
 
-    def end(self, results: Sequence[StudyResult]) -> None:
-        self._results = list(results)
+    def end(self, results: Sequence[StudyResult], matrices: Sequence[MatrixResult] = ()) -> None:
+        self._results, self._matrices = list(results), list(matrices)
 
     def __enter__(self) -> Self:
         self._stack.enter_context(json_only())
@@ -159,7 +163,7 @@ class JsonReporter:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
         if self._results:
-            print(json.dumps(results_document(self._results), indent=1, allow_nan=False))
+            print(json.dumps(results_document(self._results, self._matrices), indent=1, allow_nan=False))
 
 
 def reporter(*, as_json: bool) -> Reporter:

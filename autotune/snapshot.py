@@ -1,4 +1,4 @@
-"""Snapshots: a folder of files, the winners of one workload on one SKU in each; which folders are read: `lookup`."""
+"""Snapshots: a folder of files, what was found of one workload on one SKU in each; which folders are read: `lookup`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from autotune import snapshot_format
 from autotune.errors import SnapshotError
+from autotune.portfolio.portfolio import Portfolio
 from autotune.tuned_config import TunedConfig
 from autotune.values import Problem
 
@@ -21,22 +22,28 @@ def path_of(folder: Path, sku: str, workload: str) -> Path:
     return folder / _to_file_name(sku) / f"{_to_file_name(workload)}.json"
 
 
-def write(folder: Path, configs: Iterable[TunedConfig], *, merge: bool = True) -> list[Path]:
-    """Write each config into the snapshot of its workload and SKU; gives the files that were written.
+def write(
+    folder: Path, configs: Iterable[TunedConfig], portfolios: Iterable[Portfolio] = (), *, merge: bool = True
+) -> list[Path]:
+    """Write each config and portfolio into the snapshot of its workload and SKU; gives the files that were written.
 
-    With `merge` the entries that a file holds for other problems stay. A file is replaced as a whole or not at all:
-    SnapshotError where that fails, and where the file that is there is corrupt or of a newer schema.
+    With `merge` the entries that a file holds for other problems stay, and its portfolios by other measures. A file is
+    replaced as a whole or not at all: SnapshotError where that fails, and where the file that is there is corrupt or of
+    a newer schema.
     """
-    groups: dict[Path, list[TunedConfig]] = {}
-    for tuned in configs:
-        groups.setdefault(path_of(folder, tuned.sku, tuned.workload), []).append(tuned)
+    groups: dict[Path, list[TunedConfig | Portfolio]] = {}
+    given: list[TunedConfig | Portfolio] = [*configs, *portfolios]
+    for one in given:
+        groups.setdefault(path_of(folder, one.sku, one.workload), []).append(one)
     for path, group in groups.items():
         with _writing(path):
-            there = read(path) if path.exists() else []  # even where nothing is kept: never over what is unreadable
-            for tuned in there[:1]:
-                _check_place(path, tuned)
-            kept = there if merge else []
-            _replace(path, snapshot_format.encode(group[0].workload, group[0].sku, [*kept, *group]))
+            there = _everything(path) if path.exists() else []  # even where nothing is kept: never over the unreadable
+            for one in there[:1]:
+                _check_place(path, one)
+            every = [*(there if merge else []), *group]
+            tuned = [one for one in every if isinstance(one, TunedConfig)]
+            rules = [one for one in every if isinstance(one, Portfolio)]
+            _replace(path, snapshot_format.encode(group[0].workload, group[0].sku, tuned, rules))
     return list(groups)
 
 
@@ -47,13 +54,18 @@ def read(path: Path) -> list[TunedConfig]:
     return snapshot_format.decode(data, str(path))
 
 
+def files(path: Path) -> list[Path]:
+    """That file, or all snapshots below that folder; SnapshotError where there is none."""
+    with _reading(path):
+        found = sorted(path.glob("*/*.json")) if path.is_dir() else [path]
+    if not found:
+        raise SnapshotError(f"there is no snapshot below {path}; expected files such as {path}/SKU/WORKLOAD.json.")
+    return found
+
+
 def read_all(path: Path) -> list[TunedConfig]:
     """The entries of a file, or of all snapshots below a folder; SnapshotError where there is none."""
-    with _reading(path):
-        files = sorted(path.glob("*/*.json")) if path.is_dir() else [path]
-    if not files:
-        raise SnapshotError(f"there is no snapshot below {path}; expected files such as {path}/SKU/WORKLOAD.json.")
-    return [tuned for file in files for tuned in read(file)]
+    return [tuned for file in files(path) for tuned in read(file)]
 
 
 def find(path: Path, gpus: int, problem: Problem) -> TunedConfig | None:
@@ -90,6 +102,19 @@ def problems(path: Path) -> list[tuple[int, Problem]]:
     return snapshot_format.problems(data, str(path))
 
 
+def portfolios(path: Path) -> list[Portfolio]:
+    """Those of the file; none where there is no file. The entries are not looked at."""
+    with _reading(path):
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+    found = snapshot_format.portfolios(data, str(path))
+    for one in found:
+        _check_place(path, one)
+    return found
+
+
 def skus(folder: Path, workload: str) -> dict[str, Path]:
     """The SKUs that have a snapshot of the workload below `folder`, by name, and where it lies."""
     with _reading(folder):
@@ -109,11 +134,15 @@ def _from_file_name(name: str) -> str:
     return "" if name == "%" else encoded.decode(errors="replace")
 
 
-def _check_place(path: Path, tuned: TunedConfig) -> None:
+def _everything(path: Path) -> list[TunedConfig | Portfolio]:
+    return [*read(path), *portfolios(path)]
+
+
+def _check_place(path: Path, one: TunedConfig | Portfolio) -> None:
     """A file that was renamed must not make one SKU's winners another's."""
-    expected = path_of(path.parent.parent, tuned.sku, tuned.workload)
+    expected = path_of(path.parent.parent, one.sku, one.workload)
     if path.parts[-2:] != expected.parts[-2:]:
-        raise SnapshotError(f"{path} holds {tuned.workload} on {tuned.sku}; rename it to {expected}.")
+        raise SnapshotError(f"{path} holds {one.workload} on {one.sku}; rename it to {expected}.")
 
 
 @contextmanager

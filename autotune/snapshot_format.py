@@ -6,7 +6,12 @@ by bisection and only its line is parsed, and a file in somebody's repository ha
     {"schema": 1, "workload": "matmul", "sku": "H200", "entries": {
     "1 dtype=bfloat16,k=4096,m=16": {"crc32": "5c0d8d0a", "tuned": {…}},
     "1 dtype=bfloat16,k=4096,m=32": {"crc32": "97f1a6de", "tuned": {…}}
+    }, "portfolios": {
+    "rule 1 minimize latency_ms cold": {"portfolio": {…}, "crc32": "0f3c77aa"}
     }, "sha256": "…", "size_bytes":         1843}
+
+Where there are portfolios, their lines sort after those of all entries and look unlike them: an older reader, which
+does not know them, finds its entries by the same bisection.
 
 A field that an entry lacks takes its default, and one that a reader does not know is left out (see `TunedConfig`), so
 the schema's number changes only where an older reader would misread a file.
@@ -24,6 +29,7 @@ from typing import Any
 
 import autotune
 from autotune.errors import SnapshotError, UserError
+from autotune.portfolio.portfolio import Portfolio
 from autotune.tuned_config import TunedConfig
 from autotune.values import Problem
 
@@ -34,11 +40,12 @@ _STRING = rb'"(?:[^"\\]|\\.)*"'
 _HEAD = re.compile(rb'\{"schema": %d, "workload": %b, "sku": %b, "entries": \{\n' % (SCHEMA, _STRING, _STRING))
 _FOOT = re.compile(rb'\n\}, "sha256": "[0-9a-f]{64}", "size_bytes": +(\d+)\}\n\Z')
 _KEY = re.compile(rb'(%b): \{"crc32": ' % _STRING)
+_PORTFOLIOS = b'\n}, "portfolios": {\n'
 _MEND = "restore it, or delete it and run `autotune export` to write it anew from the registry"
 
 
-def encode(workload: str, sku: str, configs: Iterable[TunedConfig]) -> bytes:
-    """The whole file; of two configs for one problem the later one is kept."""
+def encode(workload: str, sku: str, configs: Iterable[TunedConfig], portfolios: Iterable[Portfolio] = ()) -> bytes:
+    """The whole file; of two configs for one problem, and of two portfolios of one measure, the later one is kept."""
     entries = {_key(tuned.gpus, tuned.problem): tuned for tuned in configs}
     lines, checksums = [], {}
     for key in sorted(entries):
@@ -46,7 +53,7 @@ def encode(workload: str, sku: str, configs: Iterable[TunedConfig]) -> bytes:
         crc32 = checksums[json.loads(key)] = _crc32(key, tuned)
         lines.append(b'%b: {"crc32": "%b", "tuned": %b}' % (key, crc32.encode(), _canonical(tuned)))
     head = f'{{"schema": {SCHEMA}, "workload": {json.dumps(workload)}, "sku": {json.dumps(sku)}, "entries": {{\n'
-    body = head.encode() + b",\n".join(lines)
+    body = head.encode() + b",\n".join(lines) + _encode_portfolios(portfolios)
     foot = b'\n}, "sha256": "%b", "size_bytes": %%12d}\n' % _sha256(workload, sku, checksums).encode()
     return body + foot % (len(body) + len(foot % 0))
 
@@ -95,6 +102,41 @@ def problems(data: bytes, where: str) -> list[tuple[int, Problem]]:
         return [(tuned.gpus, tuned.problem) for tuned in decode(data, where)]
     keys = [json.loads(match[1]).partition(" ") for match in map(_KEY.match, data.split(b"\n")) if match]
     return [(int(gpus), Problem.parse(text)) for gpus, _, text in keys]
+
+
+def portfolios(data: bytes, where: str) -> list[Portfolio]:
+    """All portfolios; of a file as it was written only their lines are read. One of a later kind is left out."""
+    try:
+        foot = _FOOT.search(data, max(0, len(data) - _BLOCK_BYTES))
+        if not foot or int(foot[1]) != len(data):
+            decode(data, where)  # reformatted, or damaged, which it tells
+            lines = json.loads(data).get("portfolios", {})
+        else:
+            _, _, written = data[: foot.start()].partition(_PORTFOLIOS)
+            lines = json.loads(b"{%b}" % written)
+        found = (_decode_portfolio(key, line, where) for key, line in lines.items())
+        return [one for one in found if one is not None]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(error, where) from None
+
+
+def _encode_portfolios(portfolios: Iterable[Portfolio]) -> bytes:
+    """Empty where there are none: such a file is as it was before there were any."""
+    by_key = {json.dumps(f"rule {one.measure}").encode(): _canonical(one.to_json()) for one in portfolios}
+    lines = [
+        b'%b: {"portfolio": %b, "crc32": "%b"}' % (key, value, _crc32(key, json.loads(value)).encode())
+        for key, value in sorted(by_key.items())
+    ]
+    return _PORTFOLIOS + b",\n".join(lines) if lines else b""
+
+
+def _decode_portfolio(key: str, line: Mapping[str, Any], where: str) -> Portfolio | None:
+    if line["crc32"] != _crc32(json.dumps(key).encode(), line["portfolio"]):
+        raise SnapshotError(f"{where}: the portfolio {key!r} does not match its checksum; {_MEND}.")
+    try:
+        return Portfolio.from_json(line["portfolio"])
+    except (KeyError, TypeError, ValueError, AttributeError, UserError):
+        return None
 
 
 def _key(gpus: int, problem: Problem) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,15 +68,25 @@ class StudyResult:
 
 
 class Study:
-    """Tunes one workload for one problem on one SKU; the same plan resumes where an earlier run stopped."""
+    """Tunes one workload for one problem on one SKU; the same plan resumes where an earlier run stopped.
+
+    also: configurations that are tried first, right after the default; those that are not valid here are left out.
+    """
 
     def __init__(
-        self, plan: Plan, executor: Executor, registry: Registry, snapshots: Path | None, watch: Watch = lambda *_: None
+        self,
+        plan: Plan,
+        executor: Executor,
+        registry: Registry,
+        snapshots: Path | None,
+        watch: Watch = lambda *_: None,
+        also: Iterable[Config] = (),
     ) -> None:
         self._plan, self._executor, self._registry = plan, MeteredExecutor(executor), registry
         self._snapshots, self._watch = snapshots, watch
         self._valid = plan.workload.space.bind(plan.problem, plan.device)
         self._sampler = Sampler(self._valid, plan.workload.objective, name=plan.sampler, seed=plan.seed)
+        self._also = [config for config in also if config in self._valid]
         self._trials: list[RecordedTrial] = []
         self._default: RecordedTrial | None = None
         self._best: RecordedTrial | None = None
@@ -207,7 +217,7 @@ class Study:
         # A killed run did not write its time; its trials took at least this.
         self._elapsed_before_s = max(elapsed_s, sum(t.outcome.elapsed_s for t in self._trials))
         self._sampler.enqueue([self._valid.default], "default")
-        self._sampler.enqueue(self._seeds(), "seed")
+        self._sampler.enqueue([*self._also, *self._seeds()], "seed")
         self._started_s = time.monotonic()
 
     def _seeds(self) -> list[Config]:

@@ -11,9 +11,11 @@ from rich.text import Text
 
 from autotune.device import Device
 from autotune.device.tenants import Tenant
+from autotune.matrix import MatrixResult
 from autotune.measurement import Failure, Measurement, Outcome
 from autotune.objective import Objective
 from autotune.plan import Plan
+from autotune.portfolio.portfolio import Portfolio
 from autotune.registry.records import RecordedRound, RecordedTrial, StudyRecord
 from autotune.roofline import peak_shares
 from autotune.space.rejection import Rejection
@@ -58,10 +60,14 @@ def _won(result: StudyResult) -> Iterable[Text]:
         yield Text(f"  {verdict.kind}: {verdict.reason}", "" if verdict.kind is VerdictKind.PROMOTED else "yellow")
 
 
-def tuned_view(tuned: Sequence[tuple[TunedConfig, str | None]]) -> Group:
-    """A few lines per tuned configuration, which fit any terminal; with when it was superseded, if it was."""
+def tuned_view(tuned: Sequence[tuple[TunedConfig, str | None]], portfolios: Sequence[Portfolio] = ()) -> Group:
+    """A few lines per tuned configuration, which fit any terminal; with when it was superseded, if it was.
+
+    Then what matrix studies chose, in short.
+    """
     lines = [line for one, superseded_at in tuned for line in _tuned_lines(one, superseded_at)]
-    return Group(*(lines or [Text("nothing is tuned yet: autotune study FILE")]))
+    chosen = [line for one in portfolios for line in (Text(), *_portfolio_lines(one))]
+    return Group(*([*lines, *chosen] or [Text("nothing is tuned yet: autotune study FILE")]))
 
 
 def _tuned_lines(one: TunedConfig, superseded_at: str | None) -> Iterable[Text]:
@@ -78,6 +84,72 @@ def _tuned_lines(one: TunedConfig, superseded_at: str | None) -> Iterable[Text]:
     yield Text(f"  {one.config.text}")
     if one.verdict:
         yield Text(f"  {one.verdict.kind}: {one.verdict.reason}", "dim")
+
+
+def matrix_view(result: MatrixResult) -> Group:
+    """What a matrix study ended with, or why it has not."""
+    lines: list[Any] = [Text()]
+    if result.state == "interrupted":
+        text = (
+            "The matrix study was interrupted: no configurations are chosen for all problems; the same command goes on."
+        )
+        lines.append(Text(text, "yellow"))
+    elif result.portfolio is None:
+        lines.append(Text("No problem has a configuration that runs: there is nothing to choose from.", "bold red"))
+    else:
+        lines.append(portfolio_view(result.portfolio))
+    if result.unpublished:
+        lines.append(Text(f"chosen and recorded, but not published for lookups: {result.unpublished}", "bold red"))
+    return Group(*lines)
+
+
+def portfolios_view(portfolios: Sequence[tuple[Portfolio, str | None]]) -> Group:
+    """Each portfolio in full, newest first; with when it was superseded, if it was."""
+    views = [part for one, superseded_at in portfolios for part in (portfolio_view(one, superseded_at), Text())]
+    return Group(*(views or [Text("there is no portfolio yet: autotune study FILE --matrix")]))
+
+
+def portfolio_view(one: Portfolio, superseded_at: str | None = None) -> Group:
+    """What each problem gets and loses by it, what fewer and more configurations lose, and the rule."""
+    missing = [Text(f"no configuration is known to run for {problem.text}", "yellow") for problem in one.missing]
+    lines = [*_portfolio_lines(one, superseded_at), Text()]
+    return Group(*lines, _picks_table(one), *missing, Text(), _sizes_table(one), Text(), Text(one.rule.text))
+
+
+def _portfolio_lines(one: Portfolio, superseded_at: str | None = None) -> list[Text]:
+    """What it loses, and its configurations."""
+    count, when = len(one.rule.configs), f", superseded {superseded_at}" if superseded_at else ""
+    title = Text.assemble(
+        (one.workload, "bold"),
+        f" on {one.sku}: {count} configuration{'s' * (count != 1)} for {len(one.picks)} problems, on average "
+        f"{percent_text(one.loss.mean)} worse than each one's best and at most {percent_text(one.loss.worst)}; "
+        f"measured {one.measured_at}{when}",
+    )
+    configs = enumerate(one.rule.configs, 1)
+    return [title, *(Text(f"  #{number} {config.text}", "bold green") for number, config in configs)]
+
+
+def _picks_table(one: Portfolio) -> Table:
+    table = _table("problem", f"best {one.metric}", "picked", "loss", "its own best")
+    for pick in one.picks:
+        picked = "-" if pick.config is None else f"#{pick.config + 1}"
+        table.add_row(
+            pick.problem.text, value_text(pick.value), picked, percent_text(pick.loss), _number(one, pick.best)
+        )
+    return table
+
+
+def _number(one: Portfolio, config: Config) -> str:
+    """`#2` where it is one of those of the portfolio."""
+    return f"#{one.rule.configs.index(config) + 1}" if config in one.rule.configs else config.text
+
+
+def _sizes_table(one: Portfolio) -> Table:
+    table = _table("configurations", "mean loss", "worst loss", "problems left out")
+    for at_most, loss in enumerate(one.sizes, 1):
+        words = "1" if at_most == 1 else f"at most {at_most}"
+        table.add_row(words, percent_text(loss.mean), percent_text(loss.worst), str(loss.uncovered or "-"))
+    return table
 
 
 def study_view(study: StudyRecord, trials: Sequence[RecordedTrial], rounds: Sequence[RecordedRound]) -> Group:
@@ -250,6 +322,11 @@ def value_text(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def percent_text(share: float | None) -> str:
+    """A share: `2.1 %`; `-` for none."""
+    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def ratio_text(ratio: float | None) -> str:

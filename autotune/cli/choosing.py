@@ -9,6 +9,7 @@ from autotune.device import Device
 from autotune.errors import DeviceError, UserError
 from autotune.executor import Executor
 from autotune.executors import recording
+from autotune.plan import Plan
 from autotune.registry import Registry
 from autotune.settings import Settings
 from autotune.values import Config, Problem, Scalar
@@ -52,6 +53,14 @@ def studies_of(
         for problem in problems_of(one, wanted):
             one.check_work(problem)
             yield from ((one, problem, target) for target in targets)
+
+
+def grouped(plans: Sequence[Plan]) -> list[list[Plan]]:
+    """By workload and device: what a matrix study puts together."""
+    groups: dict[tuple[str, str], list[Plan]] = {}
+    for plan in plans:
+        groups.setdefault((plan.workload.name, plan.device.sku), []).append(plan)
+    return list(groups.values())
 
 
 def targets_of(one: Workload, here: Sequence[Device]) -> list[Device]:

@@ -11,7 +11,7 @@ from autotune import device, document, plot, tables
 from autotune.cli.options import AsJson, Name, Sku
 from autotune.device.tenants import tenants
 from autotune.errors import UserError
-from autotune.lookup import lookup
+from autotune.lookup import Lookup, lookup
 from autotune.registry import Registry
 from autotune.report import print_answer
 from autotune.values import Problem
@@ -25,6 +25,7 @@ def show(
     history: Annotated[bool, typer.Option("--history", help="Superseded winners as well.")] = False,
     studies: Annotated[bool, typer.Option("--studies", help="The studies instead of the winners.")] = False,
     figure: Annotated[Path | None, typer.Option("--plot", help="STUDY as a figure: a .svg, .png or .pdf file.")] = None,
+    portfolios: Annotated[bool, typer.Option("--portfolios", help="What matrix studies chose, instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the best per workload, problem and SKU, and why each won; or one study's trials and rounds."""
@@ -42,13 +43,19 @@ def show(
         elif studies:
             found = registry.studies(name, sku)
             print_answer([document.study_row(one) for one in found], tables.studies_table(found), as_json=as_json)
+        elif portfolios:
+            every = [row for row in registry.portfolio_history(name, sku) if history or row[1] is None]
+            print_answer(
+                [document.portfolio_row(*row) for row in every], tables.portfolios_view(every), as_json=as_json
+            )
         else:
             tuned = [
                 (config, superseded)
                 for config, superseded in registry.history(name, sku=sku)
                 if history or superseded is None
             ]
-            print_answer([document.tuned_row(*row) for row in tuned], tables.tuned_view(tuned), as_json=as_json)
+            view = tables.tuned_view(tuned, registry.portfolios(name, sku))
+            print_answer([document.tuned_row(*row) for row in tuned], view, as_json=as_json)
 
 
 def lookup_(
@@ -61,10 +68,17 @@ def lookup_(
     """Answer as autotune.lookup does in a program: the configuration, and how far to trust it."""
     dimensions: dict[str, Any] = dict(Problem.parse(problem))
     found = lookup(name, nearest=nearest, sku=sku, **dimensions)
-    if found.tuned is None:
+    if found.config is None:
         raise UserError(found.reason)
-    answer = {"kind": found.kind.value, "reason": found.reason, "path": str(found.path), **found.tuned.to_json()}
-    print_answer(answer, f"{found.tuned.config.text}\n({found.kind.value}: {found.reason})", as_json=as_json)
+    answer = {"kind": found.kind.value, "reason": found.reason, "path": str(found.path), **_known(found)}
+    print_answer(answer, f"{found.config.text}\n({found.kind.value}: {found.reason})", as_json=as_json)
+
+
+def _known(found: Lookup) -> dict[str, Any]:
+    """All that is stored of a winner; of a rule's pick, the portfolio that it comes from."""
+    if found.tuned:
+        return found.tuned.to_json()
+    return {"config": found.picked, "portfolio": found.portfolio.to_json() if found.portfolio else None}
 
 
 def devices(as_json: AsJson = False) -> None:

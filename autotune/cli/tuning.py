@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from autotune import device, report, tables
 from autotune.cli.choosing import (
+    grouped,
     is_recording,
     is_replay,
     one_config,
@@ -32,7 +34,9 @@ from autotune.cli.options import (
     Problems,
     Shared,
 )
+from autotune.errors import UserError
 from autotune.executor import ExecutorOptions, load_executor
+from autotune.matrix import Matrix, MatrixResult
 from autotune.measurement import Failure
 from autotune.plan import Budget, Plan
 from autotune.report import print_answer
@@ -42,6 +46,8 @@ from autotune.trial import Effort
 from autotune.values import Config
 
 QUICK_TRIALS, FULL_TRIALS = 16, 100
+INTERRUPTED = 130
+"""The exit code of a command that the same command goes on with."""
 
 
 def study(
@@ -57,6 +63,10 @@ def study(
     sampler: Annotated[str, typer.Option(help="auto, tpe, random, gp, nsga2, qmc.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of the search and of the inputs.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Few trials, short measurements.")] = False,
+    matrix: Annotated[
+        bool, typer.Option("--matrix", help="A few configurations for all problems, and a rule.")
+    ] = False,
+    at_most: Annotated[int | None, typer.Option(metavar="K", help="Configurations of --matrix; else by loss.")] = None,
     post_mortem: PostMortem = False,
     show_output: Output = False,
     shared: Shared = False,
@@ -64,6 +74,7 @@ def study(
 ) -> None:
     """Tune the workloads of FILE; the same command goes on where an earlier run stopped."""
     chosen: Settings = context.obj
+    _check_at_most(at_most, matrix)
     effort = Effort.QUICK if quick else Effort.FULL
     budget = Budget(trials=_default_trials(trials, seconds, quick), seconds=seconds, plateau=plateau)
     options = ExecutorOptions(device=device_name, post_mortem=post_mortem, show_output=show_output, shared=shared)
@@ -81,9 +92,13 @@ def study(
             for w, p, d in studies_of(declared, problem, runner)
         ]
         # All are made before the first is run: what is wrong with one must not cost the others' time.
-        studies = [Study(plan, runner, registry, snapshots, reporter.watch) for plan in plans]
-        results = _run(studies, reporter)
-    raise typer.Exit(_exit_code(results))
+        if matrix:
+            parts = runner, registry, snapshots, reporter.watch
+            begin = partial(_begin, reporter)
+            code = _run_matrices([Matrix(g, *parts, at_most=at_most, begin=begin) for g in grouped(plans)], reporter)
+        else:
+            code = _run([Study(plan, runner, registry, snapshots, reporter.watch) for plan in plans], reporter)
+    raise typer.Exit(code)
 
 
 def trial(
@@ -130,19 +145,47 @@ def check(file: File, name: Name = None, problem: Problems = None, device_name: 
                 console.print(tables.check_view(one, valid, valid.rejections(random.Random(0))))
 
 
-def _run(studies: Sequence[Study], reporter: report.Reporter) -> list[StudyResult]:
+def _check_at_most(at_most: int | None, matrix: bool) -> None:
+    if at_most is not None and not matrix:
+        raise UserError(f"--at-most {at_most} says how many configurations --matrix chooses; add --matrix.")
+    if at_most is not None and at_most < 1:
+        raise UserError(f"--at-most {at_most} leaves no configuration; expected 1 or more, such as --at-most 4.")
+
+
+def _begin(reporter: report.Reporter, study: Study) -> None:
+    reporter.begin(study.plan, study.valid.size, study.valid.exact)
+
+
+def _run_matrices(matrices: Sequence[Matrix], reporter: report.Reporter) -> int:
+    """As `_run` does it, by workload and kind of device."""
+    results: list[MatrixResult] = []
+    try:
+        for one in matrices:
+            results.append(one.run())
+            if results[-1].state == "interrupted":
+                break
+    finally:
+        studies = [result for one in matrices for result in one.results]
+        if studies:
+            reporter.end(studies, results)
+    if any(one.state == "interrupted" for one in results):
+        return INTERRUPTED
+    return 2 if any(one.unpublished for one in results) else _exit_code(studies)
+
+
+def _run(studies: Sequence[Study], reporter: report.Reporter) -> int:
     """One after another; an interrupted one is the last. What was found is reported even where a later one breaks."""
     results: list[StudyResult] = []
     try:
         for one in studies:
-            reporter.begin(one.plan, one.valid.size, one.valid.exact)
+            _begin(reporter, one)
             results.append(one.run())
             if results[-1].state == "interrupted":
                 break
     finally:
         if results:
             reporter.end(results)
-    return results
+    return _exit_code(results)
 
 
 def _default_trials(trials: int | None, seconds: float | None, quick: bool) -> int | None:
@@ -153,7 +196,7 @@ def _default_trials(trials: int | None, seconds: float | None, quick: bool) -> i
 
 def _exit_code(results: Sequence[StudyResult]) -> int:
     if any(result.state == "interrupted" for result in results):
-        return 130
+        return INTERRUPTED
     if any(result.unpublished for result in results):
         return 2
     return 0 if all(result.progress.best for result in results) else 1

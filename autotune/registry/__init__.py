@@ -1,4 +1,4 @@
-"""The registry: studies, trials and winners in SQLite or PostgreSQL; what a program asks at run time is in `lookup`."""
+"""The registry: studies, trials, winners, portfolios in SQLite or PostgreSQL; what a program asks is in `lookup`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from autotune.device import Device
 from autotune.distance import distance
 from autotune.errors import RegistryError
 from autotune.measurement import Outcome, outcome_from_json
+from autotune.portfolio.portfolio import Portfolio
 from autotune.registry import rows
 from autotune.registry.claims import claim
 from autotune.registry.database import Database
@@ -26,7 +27,7 @@ from autotune.registry.records import (
     StudyState,
     canonical_json,
 )
-from autotune.registry.tables import measurements, studies, trials, tuned_configs
+from autotune.registry.tables import measurements, portfolios, studies, trials, tuned_configs
 from autotune.tuned_config import TunedConfig
 from autotune.values import Config, Problem
 from autotune.verdict import Verdict
@@ -202,6 +203,34 @@ class Registry:
         """The workload's current winners for other problems and SKUs: the same SKU first, then the nearest problem."""
         others = [t for t in self.current(workload) if (t.sku, t.problem.text) != (sku, problem.text)]
         return sorted(others, key=lambda tuned: (tuned.sku != sku, distance(problem, tuned.problem)))
+
+    def promote_portfolio(self, portfolio: Portfolio) -> bool:
+        """Make it the current one of its workload, SKU and measure, whatever its version; False where it is."""
+
+        def supersede(connection: Connection) -> bool:
+            current = [*rows.is_portfolio_like(portfolio), portfolios.c.superseded_at.is_(None)]
+            there = connection.execute(select(portfolios).where(*current)).first()
+            stored = rows.portfolio_values(portfolio)
+            if there and canonical_json(there.portfolio) == canonical_json(stored["portfolio"]):
+                return False
+            connection.execute(update(portfolios).where(*current), {"superseded_at": rows.now()})
+            connection.execute(insert(portfolios), stored)
+            return True
+
+        return self._write(supersede)
+
+    def portfolios(self, workload: str | None = None, sku: str | None = None) -> list[Portfolio]:
+        """The current ones of that workload and SKU, or of any."""
+        found = [one for one, superseded_at in self.portfolio_history(workload, sku) if superseded_at is None]
+        return sorted(found, key=lambda one: (one.workload, one.sku, one.measure))
+
+    def portfolio_history(
+        self, workload: str | None = None, sku: str | None = None
+    ) -> list[tuple[Portfolio, str | None]]:
+        """Every portfolio there ever was, newest first, with when it was superseded; None where it is current."""
+        wanted = select(portfolios).where(*rows.is_portfolio(workload, sku)).order_by(portfolios.c.id.desc())
+        with self._database.reading() as connection:
+            return [(Portfolio.from_json(row.portfolio), row.superseded_at) for row in connection.execute(wanted)]
 
     def close(self) -> None:
         """Close every connection."""

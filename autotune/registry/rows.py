@@ -13,8 +13,9 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, func, insert, sele
 
 from autotune.device import Device
 from autotune.measurement import Failure, Outcome, outcome_from_json
+from autotune.portfolio.portfolio import Portfolio
 from autotune.registry.records import RecordedRound, RecordedTrial, StudyKey, StudyRecord
-from autotune.registry.tables import devices, measurements, studies, trials, tuned_configs, workloads
+from autotune.registry.tables import devices, measurements, portfolios, studies, trials, tuned_configs, workloads
 from autotune.tuned_config import TunedConfig
 from autotune.values import Config, Problem
 from autotune.verdict import Verdict
@@ -129,6 +130,17 @@ def tuned_values(tuned: TunedConfig, study_id: int | None) -> dict[str, Any]:
     }
 
 
+def portfolio_values(portfolio: Portfolio) -> dict[str, Any]:
+    """A portfolio that is current from now on."""
+    return {
+        "workload": portfolio.workload,
+        "sku": portfolio.sku,
+        "measure": portfolio.measure,
+        "portfolio": portfolio.to_json(),
+        "promoted_at": now(),
+    }
+
+
 # From rows to values
 
 
@@ -208,6 +220,16 @@ def is_tuned(workload: str | None, sku: str | None, problem: Problem | None) -> 
 def is_tuned_like(tuned: TunedConfig) -> list[ColumnElement[bool]]:
     """The same workload, problem, SKU and number of GPUs."""
     return [*is_tuned(tuned.workload, tuned.sku, tuned.problem), tuned_configs.c.gpus == tuned.gpus]
+
+
+def is_portfolio(workload: str | None, sku: str | None) -> list[ColumnElement[bool]]:
+    """What is None may be anything."""
+    return _all_given((portfolios.c.workload, workload), (portfolios.c.sku, sku))
+
+
+def is_portfolio_like(portfolio: Portfolio) -> list[ColumnElement[bool]]:
+    """The same workload, SKU, number of GPUs, objective and cache."""
+    return [*is_portfolio(portfolio.workload, portfolio.sku), portfolios.c.measure == portfolio.measure]
 
 
 def _all_given(*pairs: tuple[ColumnElement[Any], Any]) -> list[ColumnElement[bool]]:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from autotune.registry.records import canonical_json
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in `migrations`; here so that a database that is up to date is opened without alembic."""
 
 NAMING = {
@@ -159,4 +159,26 @@ Index(
     tuned_configs.c.gpus,
     unique=True,
     sqlite_where=tuned_configs.c.superseded_at.is_(None),
+)
+
+# Append-only too. `measure` is the number of GPUs, the objective and the cache: of each there is one current portfolio.
+portfolios = Table(
+    "portfolios",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("workload", String, nullable=False),
+    Column("sku", String, nullable=False),
+    Column("measure", String, nullable=False),
+    Column("portfolio", CanonicalJSON, nullable=False),
+    Column("promoted_at", String, nullable=False),
+    Column("superseded_at", String),
+)
+
+Index(
+    "uq_portfolios_current",
+    portfolios.c.workload,
+    portfolios.c.sku,
+    portfolios.c.measure,
+    unique=True,
+    sqlite_where=portfolios.c.superseded_at.is_(None),
 )

@@ -112,7 +112,7 @@ class Contest:
         self._remove(failed)
         if readings.keys() != set(self._members):
             self._lost += not failed  # one member's crash may well lose the others: without it they are measured again
-        elif _is_disturbed(readings) and self.disturbed < MOST_DISTURBED:
+        elif is_disturbed(readings) and self.disturbed < MOST_DISTURBED:
             self.disturbed += 1
         elif readings:
             self._rounds.append(readings)
@@ -195,7 +195,7 @@ class Contest:
         self._finalists = [config for config in self._finalists if config not in leaving]
 
 
-def _is_disturbed(readings: Readings) -> bool:
+def is_disturbed(readings: Readings) -> bool:
     """Whether something held the clocks back for some members and not for others."""
     states = [one.conditions for one in readings.values()]
     return any(state.disturbed for state in states) or len({frozenset(state.throttle) for state in states}) > 1

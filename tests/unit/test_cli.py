@@ -227,6 +227,88 @@ def test_lookup_answers_as_a_program_would_be_answered_also_from_other_folders(r
     assert "autotune study FILE --workload sample --problem n=3" in err
 
 
+# Several problems at once
+
+MATRIX = """
+import autotune
+from autotune import Problem, SearchSpace, power_of_two
+
+@autotune.workload(
+    space=SearchSpace(block=power_of_two(1, 128)),
+    problems=[Problem(n=n) for n in (1, 4, 64, 256)],
+    objective=autotune.maximize("score"),
+    gpus=0,
+)
+def sample(problem, config):
+    best = 8 if problem.n <= 8 else 64
+    apart = max(config.block / best, best / config.block)
+    yield lambda: {"score": 100.0 / (1 + 0.1 * (apart - 1))}
+    assert config.block != 4, "four is wrong"
+"""
+
+
+@pytest.fixture
+def matrix_file(tmp_path):
+    path = tmp_path / "matrix.py"
+    path.write_text(MATRIX)
+    return path
+
+
+def test_a_matrix_study_ends_with_the_losses_and_a_rule_and_lookups_take_it(run, matrix_file, tmp_path, monkeypatch):
+    code, out, _ = run("study", matrix_file, "--quick", "--matrix")
+    assert code == 0
+    end = out[out.index("2 configurations for 4 problems") :].splitlines()
+    assert end[0].startswith(
+        "2 configurations for 4 problems, on average 0.0 % worse than each one's best and at most 0"
+    )
+    assert [line.split()[:3] for line in end if line.startswith("n=")] == [
+        ["n=1", "100", "#1"],
+        ["n=4", "100", "#1"],
+        ["n=64", "100", "#2"],
+        ["n=256", "100", "#2"],
+    ]
+    assert "at most 2       0.0 %" in out
+    assert out.rstrip().endswith("if n <= 16:\n    config = {'block': 8}\nelse:\n    config = {'block': 64}")
+    assert run("lookup", "sample", "-p", "n=500")[1].startswith(
+        "block=64\n(rule: picked by the rule of a matrix study over 4 problems; at most 0.0 % worse than the best"
+    )
+    answer = json.loads(run("lookup", "sample", "-p", "n=2", "--json")[1])
+    assert (answer["kind"], answer["config"], answer["portfolio"]["metric"]) == ("rule", {"block": 8}, "score")
+    shown = run("show")[1]
+    assert "2 configurations for 4 problems" in shown
+    assert "#2 block=64" in shown
+    assert "if n <= 16:" in run("show", "--portfolios")[1]
+    (row,) = json.loads(run("show", "--portfolios", "--json")[1])
+    assert (row["superseded_at"], len(row["picks"]), len(row["sizes"])) == (None, 4, 2)
+    run("export", tmp_path / "shipped")
+    monkeypatch.setenv("AUTOTUNE_HOME", str(tmp_path / "another"))
+    assert run("import", tmp_path / "shipped")[1].strip() == "4 and 1 rule imported"
+    assert run("lookup", "sample", "-p", "n=500")[0] == 0
+
+
+def test_a_matrix_study_goes_on_says_all_in_json_and_chooses_anew_without_measuring(run, matrix_file):
+    words = ("study", matrix_file, "--quick", "--matrix", "--json")
+    first = json.loads(run(*words)[1])
+    second = json.loads(run(*words)[1])
+    third = json.loads(run(*words, "--at-most", "1")[1])
+    assert [one["measured_now"] for one in first["studies"]] == [8] * 4
+    assert [one["measured_now"] for one in (*second["studies"], *third["studies"])] == [0] * 8
+    assert second["matrices"] == first["matrices"]
+    assert [len(one["matrices"][0]["portfolio"]["rule"]["configs"]) for one in (first, third)] == [2, 1]
+    assert len(json.loads(run("show", "--portfolios", "--history", "--json")[1])) == 2
+
+
+def test_a_matrix_study_of_what_never_runs_is_exit_code_1(run, matrix_file):
+    matrix_file.write_text(MATRIX.replace("config.block != 4", "False"))
+    code, out, _ = run("study", matrix_file, "--quick", "--matrix", "--trials", "2")
+    assert code == 1
+    assert "No problem has a configuration that runs" in out
+
+
+def test_where_nothing_was_chosen_show_says_how(run):
+    assert "there is no portfolio yet: autotune study FILE --matrix" in run("show", "--portfolios")[1]
+
+
 def test_devices_lists_the_cpu_with_its_sku(run):
     code, out, _ = run("devices", "--json")
     assert code == 0
@@ -247,6 +329,13 @@ def test_devices_lists_the_cpu_with_its_sku(run):
         (["study", "sample.py", "--device", "gpu:7"], "gpu:7"),
         (["study", "sample.py", "--trials", "0"], "--trials"),
         (["study", "sample.py", "--executor", "replay:nowhere.json"], "nowhere.json"),
+        (
+            ["study", "sample.py", "--matrix", "--problem", "n=1"],
+            "takes several problems, and sample has one here (n=1)",
+        ),
+        (["study", "sample.py", "--matrix", "--at-most", "0"], "--at-most 0 leaves no configuration"),
+        (["study", "sample.py", "--at-most", "2"], "add --matrix"),
+        (["study", "other.py", "--matrix"], "have the same dimensions, and sample has n=1 and m=2"),
         (["trial", "sample.py", "--config", "z=1"], "'z'"),
         (["trial", "sample.py", "--config", "x=3"], "x"),
         (["trial", "sample.py", "--config", "x=16,y=4"], "Not all of x and y at once"),
@@ -258,6 +347,7 @@ def test_devices_lists_the_cpu_with_its_sku(run):
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(run, file, monkeypatch, words, message):
     monkeypatch.chdir(file.parent)
+    file.with_name("other.py").write_text(SAMPLE.replace("Problem(n=2)", "Problem(m=2)"))
     code, out, err = run(*words)
     assert code == 2
     assert message in err

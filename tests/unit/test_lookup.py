@@ -17,6 +17,7 @@ from autotune.errors import NoTunedConfig, SnapshotError, UserError
 from autotune.lookup import Lookup, Match, add_snapshot_folder, refresh, search_path
 from autotune.tuned_config import TunedConfig
 from autotune.values import Config, Problem
+from tests.unit.portfolio.samples import portfolio
 
 SKU = current_sku()
 HERE = current_toolchain().to_json()
@@ -34,8 +35,8 @@ def fresh(monkeypatch):
 def publish(home):
     """Write a snapshot of configs into a folder, the user's own unless told otherwise."""
 
-    def publish(*configs, folder=home / "snapshots"):
-        paths = snapshot.write(folder, configs)
+    def publish(*configs, folder=home / "snapshots", rules=()):
+        paths = snapshot.write(folder, configs, rules)
         refresh()
         return paths
 
@@ -234,6 +235,66 @@ def test_distance_is_a_metric_and_knows_only_ratios(one, two, three):
     assert distance(one, three) <= distance(one, two) + distance(two, three) + 1e-9
     doubled = [Problem(m=p.m * 2, n=p.n * 2) for p in (one, two)]
     assert distance(*doubled) == pytest.approx(distance(one, two), abs=1e-9)
+
+
+# The rule of a matrix study
+
+
+def test_what_was_not_tuned_is_picked_by_the_rule_and_never_silently(publish):
+    rule = portfolio(sku=SKU, toolchain=HERE)
+    [path] = publish(tuned(7, problem={"m": 64}), rules=[rule])
+    assert [best_config("matmul", m=m).block_m for m in (16, 64, 65, 91, 8192)] == [0, 7, 0, 1, 1]
+    found = lookup("matmul", m=1000)
+    reason = (
+        "picked by the rule of a matrix study over 4 problems; at most 2.1 % slower than the best on them, "
+        "measured 2026-01-01T00:00:00+00:00"
+    )
+    expected = Lookup(kind=Match.RULE, reason=reason, path=path, portfolio=rule, picked=Config(block_m=1))
+    assert (found, found.config, found.tuned) == (expected, Config(block_m=1), None)
+    assert lookup("matmul", m=64).kind is Match.EXACT
+
+
+def test_beyond_its_domain_a_rule_gives_nothing(publish):
+    publish(rules=[portfolio(sku=SKU)])
+    for problem in ({"m": 7}, {"m": 8193}, {"m": 16, "n": 1}, {"m": "16"}, {}):
+        assert best_config("matmul", **problem, default=None) is None
+        assert lookup("matmul", **problem).kind is Match.NONE
+    assert best_config("matmul", m=16, gpus=2, default=None) is None
+    assert best_config("matmul", m=16, sku="other", default=None) is None
+    assert best_config("softmax", m=16, default=None) is None
+
+
+def test_the_rule_goes_before_the_nearest_and_the_newest_rule_before_the_others(publish):
+    later = portfolio(sku=SKU, metric="energy_j", measured_at="2026-02-01T00:00:00+00:00")
+    publish(tuned(7, problem={"m": 64}), rules=[later, portfolio(sku=SKU)])
+    found = lookup("matmul", m=65, nearest=True)
+    assert (found.kind, found.portfolio.metric) == (Match.RULE, "energy_j")
+    assert "at most 2.1 % worse than the best on them" in found.reason
+    assert lookup("matmul", m=8, nearest=True).kind is Match.RULE
+
+
+def test_an_exact_entry_in_a_later_folder_goes_before_a_rule(publish, tmp_path):
+    publish(rules=[portfolio(sku=SKU)])
+    publish(tuned(7, problem={"m": 65}), folder=tmp_path / "library")
+    add_snapshot_folder(tmp_path / "library")
+    assert best_config("matmul", m=65).block_m == 7
+
+
+def test_a_rule_of_another_toolchain_says_so(publish, monkeypatch):
+    publish(rules=[portfolio(sku=SKU, toolchain={"torch": "2.11.0"})])
+    monkeypatch.setitem(best_config.__globals__, "current_toolchain", lambda: Toolchain(torch="2.12.0"))
+    found = lookup("matmul", m=20)
+    assert (found.kind, found.reason.partition("; since then: ")[2]) == (Match.RULE, "torch 2.11.0 became 2.12.0")
+
+
+def test_a_damaged_rule_is_told_where_it_is_needed(publish):
+    [path] = publish(tuned(7, problem={"m": 64}), rules=[portfolio(sku=SKU)])
+    path.write_text(path.read_text().replace('"at_most":90', '"at_most":91'))
+    assert best_config("matmul", m=64).block_m == 7
+    with pytest.raises(SnapshotError, match="does not match its checksum"):
+        best_config("matmul", m=65)
+    with pytest.warns(UserWarning, match="defaults are used"):
+        assert best_config("matmul", m=66, default=None) is None
 
 
 # The toolchain

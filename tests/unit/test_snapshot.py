@@ -16,6 +16,7 @@ from autotune.tuned_config import TunedConfig
 from autotune.values import Config, Problem
 from autotune.verdict import Gain, Verdict, VerdictKind
 from tests.unit.disks import as_another_user, on_a_small_disk, shared_folder
+from tests.unit.portfolio.samples import portfolio
 
 
 def tuned(problem=None, *, config=None, **changes):
@@ -326,3 +327,86 @@ except SnapshotError as error:
 def test_a_full_disk_leaves_the_old_file(tmp_path):
     printed = on_a_small_disk(tmp_path, FILL.format(folder=str(tmp_path)))
     assert "cannot be written, and was not changed: the disk is full, free some space. 10 ['matmul.json']" in printed
+
+
+# Portfolios
+
+
+def test_a_portfolio_lies_beside_the_entries_and_neither_hides_the_other(tmp_path):
+    configs = [tuned({"m": m}, gpus=gpus) for m in (16, 32) for gpus in (0, 1, 10)]
+    rules = [portfolio(), portfolio(gpus=2), portfolio(metric="energy_j")]
+    [path] = snapshot.write(tmp_path, configs, rules)
+    assert by_problem(snapshot.read(path)) == by_problem(configs)
+    assert [snapshot.find(path, one.gpus, one.problem) for one in configs] == configs
+    assert snapshot.find(path, 1, Problem(m=33)) is None
+    assert len(snapshot.problems(path)) == 6
+    assert sorted(snapshot.portfolios(path), key=lambda one: one.measure) == sorted(rules, key=lambda one: one.measure)
+    assert sorted(json.loads(path.read_text())["portfolios"]) == [
+        "rule 1 minimize energy_j cold",
+        "rule 1 minimize latency_ms cold",
+        "rule 2 minimize latency_ms cold",
+    ]
+
+
+def test_without_portfolios_a_file_is_as_it_was_before_there_were_any(path):
+    assert set(json.loads(path.read_text())) == {"schema", "workload", "sku", "entries", "sha256", "size_bytes"}
+    assert snapshot.portfolios(path) == []
+    assert snapshot.portfolios(path.with_name("none.json")) == []
+
+
+def test_a_portfolio_alone_is_a_snapshot_too(tmp_path):
+    [path] = snapshot.write(tmp_path, [], [portfolio()])
+    assert (snapshot.read(path), snapshot.portfolios(path)) == ([], [portfolio()])
+    assert snapshot.find(path, 1, Problem(m=16)) is None
+    snapshot.write(tmp_path, [tuned()])
+    assert (snapshot.read(path), snapshot.portfolios(path)) == ([tuned()], [portfolio()])
+
+
+def test_a_portfolio_is_replaced_by_one_of_its_measure_and_kept_where_entries_are_written(path, tmp_path):
+    snapshot.write(tmp_path, [], [portfolio(), portfolio(gpus=2)])
+    snapshot.write(tmp_path, [tuned({"m": 128})], [portfolio(version="later")])
+    assert [one.version for one in snapshot.portfolios(path)] == ["later", "0123456789ab"]
+    assert len(snapshot.read(path)) == 4
+    snapshot.write(tmp_path, [tuned()], merge=False)
+    assert (len(snapshot.read(path)), snapshot.portfolios(path)) == (1, [])
+
+
+def test_a_portfolio_that_was_edited_is_refused_and_costs_no_entry(path, tmp_path):
+    snapshot.write(tmp_path, [], [portfolio()])
+    path.write_text(path.read_text().replace('"at_most":90', '"at_most":91'))
+    with pytest.raises(
+        SnapshotError, match="the portfolio 'rule 1 minimize latency_ms cold' does not match its checks"
+    ):
+        snapshot.portfolios(path)
+    with pytest.raises(SnapshotError, match="does not match its checksum"):
+        snapshot.write(tmp_path, [tuned()])
+    assert snapshot.find(path, 1, Problem(m=16)) == tuned()
+
+
+def test_a_portfolio_of_a_reformatted_file_is_the_same_and_one_of_a_later_kind_is_left_out(path, tmp_path):
+    class Later:  # what another version would write
+        measure = "1 pareto"
+
+        def to_json(self):
+            return {"front": []}
+
+    path.write_bytes(snapshot_format.encode("matmul", "h200", snapshot.read(path), [portfolio(), Later()]))
+    assert snapshot.portfolios(path) == [portfolio()]
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
+    assert snapshot.portfolios(path) == [portfolio()]
+
+
+def test_a_torn_file_has_no_portfolios_but_an_error(path, tmp_path):
+    snapshot.write(tmp_path, [], [portfolio()])
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(SnapshotError, match="torn"):
+        snapshot.portfolios(path)
+
+
+def test_a_portfolio_under_another_skus_name_is_refused(tmp_path):
+    [path] = snapshot.write(tmp_path, [], [portfolio()])
+    other = snapshot.path_of(tmp_path, "a100", "matmul")
+    other.parent.mkdir()
+    shutil.copy(path, other)
+    with pytest.raises(SnapshotError, match="holds matmul on h200; rename it"):
+        snapshot.portfolios(other)

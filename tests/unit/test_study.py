@@ -449,3 +449,11 @@ def test_a_snapshot_that_cannot_be_written_costs_no_result_and_is_never_overwrit
     assert str(broken) in result.unpublished
     assert registry.current() == [result.tuned]
     assert broken.read_text() == "garbage"
+
+
+def test_what_is_to_be_tried_also_comes_right_after_the_default_and_not_where_it_is_invalid(registry):
+    executor = AnsweringExecutor(latency)
+    also = [Config(x=7), Config(x=99), Config(x=1)]
+    result = Study(plan(trials=3), executor, registry, None, also=also).run()
+    assert [trial.config.x for trial in executor.trials] == [9, 7, 1]
+    assert [trial.origin for trial in result.progress.trials] == ["default", "seed", "seed"]
