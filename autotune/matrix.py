@@ -125,7 +125,7 @@ class Matrix:
         return result.state == "complete"
 
     def _study(self, plan: Plan, also: Sequence[Config] = ()) -> Study:
-        return Study(plan, self._executor, self._registry, self._snapshots, self._watch, also)
+        return Study(plan, self._executor, self._registry, self._snapshots, self._watch, also=also)
 
     def _candidates(self) -> list[Config]:
         """The winners, then what is among the best of most problems; the same as before where nothing was searched."""

@@ -33,6 +33,8 @@ class Plan:
     effort: Effort = Effort.FULL
     sampler: str = "auto"
     seed: int = 0
+    warm_start: str = "auto"
+    """Where knowledge of other studies comes from: `auto`, `none`, or a study's number or digest."""
 
     @property
     def key(self) -> StudyKey:

@@ -49,6 +49,8 @@ class Progress:
     valid_size: int
     planned: int | None
     """Trials that the budget and the space allow; None where neither bounds them."""
+    begins_from: str = ""
+    """What other studies' trials it knows; empty where it knows none."""
     standing: Standing | None = None
     """None while it searches."""
 

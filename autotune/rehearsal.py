@@ -10,8 +10,10 @@ from autotune.executor import Executor
 from autotune.plan import Budget, Plan
 from autotune.progress import Progress
 from autotune.registry import RecordedTrial, Registry
+from autotune.search import Prior
 from autotune.study import Study
 from autotune.values import Config
+from autotune.warm_start import WarmStart
 from autotune.workload import Workload
 
 
@@ -28,15 +30,20 @@ class Rehearsal:
     interrupted: bool
 
 
-def rehearse(workload: Workload, executor: Executor, *, sampler: str, seed: int, trials: int) -> Rehearsal:
-    """Run the study that `autotune study` would run, and forget it; the executor answers from a recording."""
+def rehearse(
+    workload: Workload, executor: Executor, *, sampler: str, seed: int, trials: int, prior: Prior | None = None
+) -> Rehearsal:
+    """Run the study that `autotune study` would run, and forget it; the executor answers from a recording.
+
+    prior: what it begins from, as a warm start would.
+    """
     (problem,), device = workload.problems, executor.devices()[0]
     plan = Plan(
         workload=workload, problem=problem, device=device, budget=Budget(trials=trials), sampler=sampler, seed=seed
     )
     clock = _SearchClock()
     with Registry.memory() as registry:  # of its own, since studies learn from those that are on record
-        result = Study(plan, executor, registry, None, clock.watch).run()
+        result = Study(plan, executor, registry, None, clock.watch, known=WarmStart(prior=prior)).run()
     best, verdict = result.progress.best, result.verdict
     fallback = best.config if best else None
     return Rehearsal(

@@ -56,11 +56,13 @@ class PlainReporter:
     def __init__(self, console: Console) -> None:
         self._console, self._told = console, set[tuple[str, FailureKind, str]]()
         self._standing: Standing | None = None
+        self._begun: Plan | None = None
 
     def begin(self, plan: Plan, valid_size: int, exact: bool) -> None:
         self._console.print(_title(plan, valid_size, exact), highlight=False, soft_wrap=True)
 
     def watch(self, progress: Progress, trial: RecordedTrial | None) -> None:
+        self._tell_beginning(progress)
         if trial is None:
             self._tell(progress.standing)
             return
@@ -82,6 +84,12 @@ class PlainReporter:
         return self
 
     def __exit__(self, *_: object) -> None: ...
+
+    def _tell_beginning(self, progress: Progress) -> None:
+        """A line where a study begins from what others know."""
+        if progress.begins_from and progress.plan is not self._begun:
+            self._console.print(progress.begins_from, style="dim", highlight=False, soft_wrap=True)
+        self._begun = progress.plan
 
     def _tell(self, standing: Standing | None) -> None:
         """A line as each round begins."""
@@ -112,6 +120,7 @@ class LiveReporter(PlainReporter):
         self._live = Live(console=console, refresh_per_second=8, transient=True)
 
     def watch(self, progress: Progress, trial: RecordedTrial | None) -> None:
+        self._tell_beginning(progress)
         self._live.update(_panel(progress))
         if trial is not None:
             for explanation in self._explain(progress.plan, trial):

@@ -27,6 +27,7 @@ from autotune.space.valid_set import ValidSet
 from autotune.tuned_config import TunedConfig
 from autotune.values import Config
 from autotune.verdict import Verdict
+from autotune.warm_start import WarmStart, check, told, warm_start
 
 LOST_RETRIES = 2
 """How often a configuration is tried again after the infrastructure failed under it."""
@@ -34,8 +35,6 @@ PLATEAU_GAIN = 0.01
 """An improvement of the best by less than this share does not end a plateau."""
 TICK_S = 0.25
 """How often the watcher hears of time passing while no trial ends."""
-MOST_SEEDS = 8
-"""Of winners from elsewhere."""
 
 State = Literal["running", "complete", "interrupted"]
 
@@ -71,6 +70,7 @@ class Study:
     """Tunes one workload for one problem on one SKU; the same plan resumes where an earlier run stopped.
 
     also: configurations that are tried first, right after the default; those that are not valid here are left out.
+    known: what it begins from, in place of what the registry knows.
     """
 
     def __init__(
@@ -80,13 +80,17 @@ class Study:
         registry: Registry,
         snapshots: Path | None,
         watch: Watch = lambda *_: None,
+        *,
         also: Iterable[Config] = (),
+        known: WarmStart | None = None,
     ) -> None:
         self._plan, self._executor, self._registry = plan, MeteredExecutor(executor), registry
         self._snapshots, self._watch = snapshots, watch
         self._valid = plan.workload.space.bind(plan.problem, plan.device)
+        check(registry, plan)
         self._sampler = Sampler(self._valid, plan.workload.objective, name=plan.sampler, seed=plan.seed)
         self._also = [config for config in also if config in self._valid]
+        self._given, self._known = known, known or WarmStart()
         self._trials: list[RecordedTrial] = []
         self._default: RecordedTrial | None = None
         self._best: RecordedTrial | None = None
@@ -159,6 +163,7 @@ class Study:
             default_config=self._valid.default,
             valid_size=self._valid.size,
             planned=self._planned,
+            begins_from=told(self._known.sources),
         )
 
     def _search(self, study_id: int) -> None:
@@ -208,8 +213,10 @@ class Study:
         self._watch(self.progress, trial)
 
     def _resume(self, study_id: int, elapsed_s: float) -> None:
-        """Learn what earlier runs recorded; queue the default and the seeds in front of the search."""
+        """Learn what other studies and earlier runs know; queue the default and the seeds in front of the search."""
         self._incumbent = self._current()
+        self._known = self._given or warm_start(self._registry, self._plan, self._valid)
+        self._sampler.warm_start(self._known.prior)
         for trial in self._registry.trials(study_id):
             self._sampler.remember(trial.config, trial.origin, trial.outcome)
             self._note(trial)
@@ -221,12 +228,13 @@ class Study:
         self._started_s = time.monotonic()
 
     def _seeds(self) -> list[Config]:
-        """The incumbent, what the workload's author believes in, winners for other problems and SKUs; valid here."""
-        plan = self._plan
+        """The incumbent, what the workload's author believes in, winners for other problems and SKUs; valid here.
+
+        A strategy that learns from a prior tries those winners itself, and stops where the first ones disappoint.
+        """
         incumbent = [self._incumbent.config] if self._incumbent else []
-        siblings = self._registry.siblings(plan.workload.name, problem=plan.problem, sku=plan.device.sku)
-        elsewhere = [tuned.config for tuned in siblings if tuned.config in self._valid][:MOST_SEEDS]
-        return [c for c in dict.fromkeys([*incumbent, *plan.workload.seeds, *elsewhere]) if c in self._valid]
+        winners = () if self._known.prior and self._sampler.learns_from_priors else self._known.winners
+        return [c for c in dict.fromkeys([*incumbent, *self._plan.workload.seeds, *winners]) if c in self._valid]
 
     def _note(self, trial: RecordedTrial) -> None:
         """Take a trial into the account: the default, the best so far, the plateau."""

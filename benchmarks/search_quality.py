@@ -12,10 +12,11 @@ import json
 import math
 import multiprocessing
 import os
+import random
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -31,6 +32,7 @@ from autotune.rehearsal import Rehearsal
 from autotune.report import stdout
 from autotune.scorecard import Scorecard, overall
 from autotune.scorecard_view import RehearsalDisplay, scorecards_view
+from autotune.search import Prior
 from autotune.values import Config
 from benchmarks import kernel_tuner_search, optuna_search, search_cost
 from benchmarks.failing import with_failures
@@ -71,23 +73,29 @@ def run(one: Run) -> Rehearsal:
     stage = staged(one.path, one.failing)
     kind, colon, name = one.strategy.partition(":")
     if not colon:
-        if one.prior is not None:
-            prior_of(stage, one.siblings, shuffled=one.prior == "shuffled")
-        return stage.study(one.strategy, one.seed, one.way)
+        prior = None if one.prior is None else prior_of(one.siblings, shuffled=one.prior == "shuffled", seed=one.seed)
+        return stage.study(one.strategy, one.seed, replace(one.way, prior=prior))
     peer = {"optuna": _optuna, "kernel_tuner": _kernel_tuner}[kind]
     return _observed(stage, one.way.trials, lambda evaluate: peer(name, stage, evaluate, one))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def staged(path: Path, failing: float) -> Stage:
     """The recording, with further failures where they are asked for."""
     stage = Stage.load(path)
     return Stage(recording=with_failures(stage.recording, failing)) if failing else stage
 
 
-def prior_of(stage: Stage, siblings: Sequence[Path], *, shuffled: bool) -> None:
+def prior_of(siblings: Sequence[Path], *, shuffled: bool, seed: int) -> Prior:
     """What recordings of the same kernel on other GPUs say beforehand; shuffled, it is nothing and must not harm."""
-    raise UserError(f"{stage.name}: a search with a prior is not available yet; leave out --warm-start.")
+    sources = {stage.name: stage.outcomes for stage in (staged(path, 0.0) for path in siblings)}
+    return Prior({name: _shuffled(outcomes, seed) if shuffled else outcomes for name, outcomes in sources.items()})
+
+
+def _shuffled(outcomes: Mapping[Config, float | None], seed: int) -> dict[Config, float | None]:
+    values = list(outcomes.values())
+    random.Random(seed).shuffle(values)
+    return dict(zip(outcomes, values, strict=True))
 
 
 def siblings_of(path: Path, paths: Sequence[Path]) -> tuple[Path, ...]:

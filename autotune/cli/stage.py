@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from autotune.executors.replay import ReplayExecutor
 from autotune.rehearsal import Rehearsal, rehearse
 from autotune.scorecard import Scorecard, scorecard
 from autotune.scoring import MeasuredSpace
+from autotune.search import Prior
 from autotune.values import Config
 from autotune.workload import Workload
 
@@ -28,6 +30,8 @@ class Way:
     """Trials under way at once."""
     noise: Noise | None = None
     """Of readings."""
+    prior: Prior | None = None
+    """What is known beforehand."""
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots: what is made of the recording is kept
@@ -77,7 +81,14 @@ class Stage:
     def study(self, sampler: str, seed: int, way: Way) -> Rehearsal:
         """One study, as `autotune study` would run it."""
         with ReplayExecutor(recording=self.recording, slots=way.in_flight, noise=way.noise, seed=seed) as executor:
-            return rehearse(self.workload, executor, sampler=sampler, seed=seed, trials=way.trials)
+            return rehearse(self.workload, executor, sampler=sampler, seed=seed, trials=way.trials, prior=way.prior)
+
+    @property
+    def outcomes(self) -> dict[Config, float | None]:
+        """As a search is told them: to be minimised, None where it failed."""
+        sign = 1.0 if self.recording.objective.direction == "minimize" else -1.0
+        values = zip(self.recording.configs, map(float, self.space.values), strict=True)
+        return {config: None if math.isnan(value) else sign * value for config, value in values}
 
     def picks(self, study: Rehearsal) -> list[int]:
         """Where the values of what it would have picked stand."""

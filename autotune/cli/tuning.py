@@ -62,6 +62,9 @@ def study(
     device_name: DeviceName = None,
     sampler: Annotated[str, typer.Option(help="auto, tpe, random, gp, nsga2, qmc.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of the search and of the inputs.")] = 0,
+    warm_start: Annotated[
+        str, typer.Option("--warm-start", metavar="auto|none|STUDY", help="Begin from what other studies know.")
+    ] = "auto",
     quick: Annotated[bool, typer.Option("--quick", help="Few trials, short measurements.")] = False,
     matrix: Annotated[
         bool, typer.Option("--matrix", help="A few configurations for all problems, and a rule.")
@@ -88,7 +91,16 @@ def study(
         runner.expect(file)
         declared = workloads(file, name)
         plans = [
-            Plan(workload=w, problem=p, device=d, budget=budget, effort=effort, sampler=sampler, seed=seed)
+            Plan(
+                workload=w,
+                problem=p,
+                device=d,
+                budget=budget,
+                effort=effort,
+                sampler=sampler,
+                seed=seed,
+                warm_start=warm_start,
+            )
             for w, p, d in studies_of(declared, problem, runner)
         ]
         # All are made before the first is run: what is wrong with one must not cost the others' time.

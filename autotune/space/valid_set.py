@@ -102,6 +102,17 @@ class ValidSet:
                 column.append(index)
         return dict(zip(self._names, columns, strict=True))
 
+    def row(self, config: Mapping[str, Any]) -> tuple[int, ...]:
+        """Its value indices in the order of the parameters, ABSENT where inactive; ValueError where it has none."""
+        indices = self._indices(config)
+        if indices is None:
+            raise ValueError(f"{dict(config)} is not made of the names and values of this space")
+        return indices
+
+    def at(self, row: Sequence[int]) -> Config:
+        """The configuration of these value indices, the inverse of `row`."""
+        return self._config(row)
+
     def sample(self, rng: random.Random) -> Config:
         """A valid configuration drawn uniformly.
 

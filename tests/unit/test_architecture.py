@@ -23,8 +23,10 @@ LAYERS = [
     {"executor", "roofline", "drop_in"},
     {"bench", "testing", "occupancy"},
     {"ahead"},
+    {"search"},
     {"registry", "sampler", "importance"},
     {"plan"},
+    {"warm_start"},
     {"progress"},
     {"selection"},
     {"final"},
@@ -39,7 +41,9 @@ LAYERS = [
 
 # One dependency, one border.
 BORDERS = {
-    "optuna": {"autotune/sampler.py", "autotune/importance.py"},
+    "optuna": {"autotune/sampler/", "autotune/importance.py"},
+    "scipy": {"autotune/search/"},
+    "threadpoolctl": {"autotune/search/"},
     "sqlalchemy": {"autotune/registry/"},
     "alembic": {"autotune/registry/"},
     "typer": {"autotune/cli/"},
@@ -49,7 +53,7 @@ BORDERS = {
     "pytest": {"autotune/testing.py"},
     "torch": {"autotune/bench/", "autotune/ahead/"},
     "triton": {"autotune/ahead/triton_compiler.py"},
-    "numpy": {"autotune/scoring/"},
+    "numpy": {"autotune/scoring/", "autotune/search/"},
 }
 
 EXECUTORS_MAY_IMPORT = {
