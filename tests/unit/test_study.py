@@ -273,10 +273,10 @@ def test_finalists_that_all_drop_out_leave_the_default_measured_to_the_end(regis
 
 def test_a_winner_that_was_stored_without_rounds_is_replaced_by_what_they_say_of_it(registry):
     """As an earlier version leaves a study: complete, its winner from a single pass."""
-    study_id = tune(registry, latency, trials=4)[0].study_id
+    study_id = tune(registry, latency, trials=9)[0].study_id
     (winner,) = registry.current()
     registry.promote(replace(winner, verdict=None, value=0.1, speedup=70.0), study_id)
-    result, _ = tune(registry, latency, trials=7)
+    result, _ = tune(registry, latency, trials=10)
     assert (result.verdict.kind, result.promoted) == (VerdictKind.INCUMBENT, True)
     assert registry.current() == [result.tuned]
     assert (result.tuned.value, result.tuned.verdict) == (winner.value, result.verdict)
