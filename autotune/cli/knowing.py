@@ -26,7 +26,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show the best per workload, problem and SKU, and why each won; or one study's trials and rounds."""
-    with Registry.open(context.obj.database) as registry:
+    with Registry.open(context.obj.database, patience_s=0) as registry:
         if study_id is not None:
             one = registry.find_study(study_id)
             parts = registry.trials(one.id), registry.measured_again(one.id)

@@ -22,7 +22,7 @@ def export_(
     sku: Sku = None,
 ) -> None:
     """Write the current winners as snapshot files, to be shipped in a repository."""
-    with Registry.open(context.obj.database) as registry:
+    with Registry.open(context.obj.database, patience_s=0) as registry:
         tuned = registry.current(name, sku)
     if not tuned:
         raise UserError("there is nothing to export; tune something first: autotune study FILE.")
@@ -38,7 +38,7 @@ def import_(
     """Take winners from snapshot files into the registry."""
     chosen: Settings = context.obj
     found = snapshot.read_all(path)
-    with Registry.open(chosen.database) as registry:
+    with Registry.open(chosen.database, patience_s=0) as registry:
         newer = {(t.workload, t.problem, t.sku, t.gpus): t.measured_at for t in registry.current()}
         taken = [
             tuned

@@ -97,7 +97,7 @@ def test_a_full_disk_leaves_what_was_recorded(tmp_path):
 
 def test_a_database_in_use_for_too_long_says_so(sqlite_path):
     with (
-        Registry.open(f"sqlite:///{sqlite_path}") as registry,
+        Registry.open(f"sqlite:///{sqlite_path}", patience_s=0) as registry,
         contextlib.closing(sqlite3.connect(sqlite_path)) as other,
     ):
         with registry._database.engine.connect() as connection:
