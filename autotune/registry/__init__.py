@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import Connection, insert, update
 
@@ -15,9 +15,11 @@ from autotune.distance import distance
 from autotune.errors import RegistryError
 from autotune.event import Event
 from autotune.measurement import Outcome
-from autotune.registry import rows, trials
+from autotune.registry import leases, nights, rows, trials
 from autotune.registry.claims import claim
 from autotune.registry.database import Database
+from autotune.registry.leases import Lease
+from autotune.registry.nights import NightRecord
 from autotune.registry.patience import PATIENCE_S
 from autotune.registry.records import (
     RecordedRound,
@@ -165,6 +167,24 @@ class Registry:
         """The workload's current winners for other problems and SKUs: the same SKU first, then the nearest problem."""
         others = [t for t in self.current(workload) if (t.sku, t.problem.text) != (sku, problem.text)]
         return sorted(others, key=lambda tuned: (tuned.sku != sku, distance(problem, tuned.problem)))
+
+    @contextmanager
+    def lease(self, name: str, seconds: float) -> Iterator[Lease]:
+        """Do what one coordinator does at a time; RegistryError that says who does it where another one does.
+
+        It is renewed while the block lasts, and may be taken by another one `seconds` after its holder has died. What
+        takes long looks at `lost` between its steps.
+        """
+        with leases.lease(self._database, name, seconds) as held:
+            yield held
+
+    def record_night(self, *, started_at: str, ended_at: str, state: str, document: Mapping[str, Any]) -> int:
+        """Keep what a sweep did and measured; its number."""
+        return nights.record(self._database, started_at, ended_at, state, document)
+
+    def nights(self, limit: int | None = None) -> list[NightRecord]:
+        """What the sweeps left on record, the newest first."""
+        return nights.newest(self._database, limit)
 
     def close(self) -> None:
         """Close every connection."""
