@@ -23,6 +23,7 @@ def show(
     sku: Sku = None,
     history: Annotated[bool, typer.Option("--history", help="Superseded winners as well.")] = False,
     studies: Annotated[bool, typer.Option("--studies", help="The studies instead of the winners.")] = False,
+    generations: Annotated[bool, typer.Option("--generations", help="What sweeps published, and when.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the best per workload, problem and SKU, and why each won; or one study's trials and rounds."""
@@ -31,6 +32,11 @@ def show(
             one = registry.find_study(study_id)
             parts = registry.trials(one.id), registry.measured_again(one.id)
             print_answer(document.study_document(one, *parts), tables.study_view(one, *parts), as_json=as_json)
+        elif generations:
+            every = registry.generations()
+            print_answer(
+                [document.generation_row(one) for one in every], tables.generations_view(every), as_json=as_json
+            )
         elif studies:
             found = registry.studies(name, sku)
             print_answer([document.study_row(one) for one in found], tables.studies_table(found), as_json=as_json)

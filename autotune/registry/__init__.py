@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +15,10 @@ from autotune.distance import distance
 from autotune.errors import RegistryError
 from autotune.event import Event
 from autotune.measurement import Outcome
-from autotune.registry import leases, nights, rows, trials
+from autotune.registry import generations, leases, nights, rows, trials
 from autotune.registry.claims import claim
 from autotune.registry.database import Database
+from autotune.registry.generations import Changeover, Generation
 from autotune.registry.leases import Lease
 from autotune.registry.nights import NightRecord
 from autotune.registry.patience import PATIENCE_S
@@ -28,6 +29,7 @@ from autotune.registry.records import (
     StudyRecord,
     StudyState,
 )
+from autotune.registry.staging import StagedWinners
 from autotune.registry.tables import studies
 from autotune.registry.winners import Winners
 from autotune.tuned_config import TunedConfig
@@ -163,10 +165,40 @@ class Registry:
         """Every winner there ever was, newest first, with when it was superseded; None where it is current."""
         return self._winners.history(workload, problem, sku)
 
+    def ever_had(self, tuned: Iterable[TunedConfig]) -> list[bool]:
+        """Of each, whether there ever was a winner in its place."""
+        places = self._winners.places()
+        return [(one.workload, one.problem.digest, one.sku, one.gpus) in places for one in tuned]
+
     def siblings(self, workload: str, *, problem: Problem, sku: str) -> list[TunedConfig]:
         """The workload's current winners for other problems and SKUs: the same SKU first, then the nearest problem."""
         others = [t for t in self.current(workload) if (t.sku, t.problem.text) != (sku, problem.text)]
         return sorted(others, key=lambda tuned: (tuned.sku != sku, distance(problem, tuned.problem)))
+
+    def generation(self) -> int:
+        """The number under which a sweep's winners are put together: of the open one, or else of a new one."""
+        return generations.begin(self._database)
+
+    def staging(self, number: int) -> Registry:
+        """This registry for who fills that generation: a winner goes into it, and counts as current here alone."""
+        return Registry(self._database, StagedWinners(self._database, number))
+
+    def publish(self, number: int) -> Changeover:
+        """Make all that the generation holds current in one transaction; the files for lookups: `publication`."""
+        return generations.publish(self._database, number)
+
+    def roll_back(self, to: int | None = None) -> Changeover:
+        """Undo the last published generation, or all after that of the number `to`, in one transaction."""
+        return generations.roll_back(self._database, to)
+
+    def generations(self) -> list[Generation]:
+        """Newest first; those that came to nothing are left out."""
+        return generations.every(self._database)
+
+    @property
+    def published(self) -> int:
+        """The number of the generation that everybody sees; 0 where there is none."""
+        return generations.last_published(self._database)
 
     @contextmanager
     def lease(self, name: str, seconds: float) -> Iterator[Lease]:

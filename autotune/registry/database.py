@@ -88,13 +88,15 @@ class Database:
 
         return self.patience.attempt(attempt)
 
-    def write_where_free(self, step: Callable[[Connection], T]) -> T:
+    def write_where_free(
+        self, step: Callable[[Connection], T], landed: Callable[[Connection], T | None] = lambda _: None
+    ) -> T:
         """As `write`, and once more where another process was first to write the same row; the step sees that row."""
         try:
-            return self.write(step)
+            return self.write(step, landed)
         except IntegrityError:
             try:
-                return self.write(step)
+                return self.write(step, landed)
             except IntegrityError as error:
                 raise RegistryError(f"{self.where} refuses the entry: {error.orig}.") from error
 

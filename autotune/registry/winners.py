@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
@@ -51,6 +52,16 @@ class Winners:
             ]
         )
 
+    def places(self) -> set[tuple[str, str, str, int]]:
+        """Where there ever was one."""
+        columns = tuned_configs.c
+        wanted = select(columns.workload, columns.problem_digest, columns.sku, columns.gpus).distinct()
+        return self._database.read(
+            lambda connection: {
+                (row.workload, row.problem_digest, row.sku, row.gpus) for row in connection.execute(wanted)
+            }
+        )
+
 
 def current_rows(
     connection: Connection, workload: str | None = None, sku: str | None = None, problem: Problem | None = None
@@ -67,6 +78,12 @@ def current_row(connection: Connection, tuned: TunedConfig) -> Row[Any] | None:
     return connection.execute(wanted).first()
 
 
+def place(row: Row[Any] | Mapping[str, Any]) -> tuple[str, str, str, int]:
+    """Where a winner belongs: workload, problem, SKU and number of GPUs."""
+    values = row._mapping if isinstance(row, Row) else row
+    return values["workload"], values["problem_digest"], values["sku"], values["gpus"]
+
+
 def is_same(row: Row[Any], tuned: TunedConfig, study_id: int | None) -> bool:
     """Whether the row is that winner of that study, all its evidence included."""
     return bool(row.study_id == study_id and canonical_json(row.tuned) == canonical_json(tuned.to_json()))
@@ -75,7 +92,7 @@ def is_same(row: Row[Any], tuned: TunedConfig, study_id: int | None) -> bool:
 def put(connection: Connection, values: dict[str, Any], over: Row[Any] | None) -> None:
     """A new current row in the place of that one, which is kept."""
     withdraw(connection, over)
-    connection.execute(insert(tuned_configs), values)
+    connection.execute(insert(tuned_configs), values | {"supersedes": None if over is None else over.id})
 
 
 def withdraw(connection: Connection, row: Row[Any] | None) -> None:
