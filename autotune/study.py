@@ -186,7 +186,7 @@ class Study:
                 self._submit(proposal)
                 return
         trial = RecordedTrial(
-            number=len(self._trials),
+            number=self._trials[-1].number + 1 if self._trials else 0,  # a failover may have cost one in between
             config=proposal.config,
             outcome=outcome,
             origin=proposal.origin,

@@ -72,6 +72,17 @@ def test_a_restart_among_the_rounds_loses_none(server):
         assert result.state == "complete"
 
 
+def test_a_study_goes_on_where_a_failover_has_cost_the_last_trials_but_one(registry):
+    study = run(registry, value)[0].study_id
+    with registry._database.writing() as connection:
+        lost = "SELECT id FROM trials WHERE number IN (4, 5)"
+        connection.exec_driver_sql(f"DELETE FROM measurements WHERE trial_id IN ({lost})")
+        connection.exec_driver_sql("DELETE FROM trials WHERE number IN (4, 5)")
+    result, executor = run(registry, value)
+    assert (result.state, len(executor.trials)) == ("complete", 2)
+    assert [one.number for one in registry.trials(study)] == [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]
+
+
 def test_a_restart_that_nobody_noticed_ends_no_claim(server):
     with Registry.open(server.url) as registry, Registry.open(server.url) as other:
         study, second = start(registry), start(registry, replace(KEY, version="other"))
