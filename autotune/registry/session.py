@@ -63,6 +63,9 @@ class Session:
         self._held.pop(key, None)
         if self._connection is None:
             return
+        if self._connection.invalidated:  # it would connect anew by itself, without the other claims
+            self.close()
+            return
         try:
             with self._connection.begin():
                 self._connection.execute(_UNLOCK, {"key": key})

@@ -10,7 +10,7 @@ import sqlalchemy
 from autotune.errors import RegistryError
 from autotune.event import EventKind
 from autotune.registry import Registry
-from autotune.registry.faults import PassingFault
+from autotune.registry.faults import PassingFault, translated
 from autotune.study import Study
 from tests.unit.answering import AnsweringExecutor, measured, plan
 from tests.unit.registry.samples import FAILED, KEY, MEASURED, start, trial, tuned
@@ -161,6 +161,51 @@ def test_a_session_that_outlives_its_connection_is_ended_before_its_claim_is_reg
                 cut_off.execute(sqlalchemy.text("SELECT 1"))
             cut_off.invalidate()
             cut_off.close()
+
+
+def test_a_claim_that_ends_while_the_server_is_away_gives_no_way_around_another(server):
+    with Registry.open(server.url) as registry, Registry.open(server.url) as other:
+        study, second = start(registry), start(registry, replace(KEY, version="other"))
+        with registry.claim(study.id):
+            with registry.claim(second.id):
+                server.restart()
+                registry._database._session._connection.invalidate()  # as a write that failed has left it
+            with other.claim(study.id), pytest.raises(RegistryError, match="was taken over by"):
+                registry.record(study.id, trial(0))
+        assert other.trials(study.id) == []
+
+
+class Refused(Exception):
+    def __init__(self, sqlstate):
+        super().__init__("it was refused")
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("kind", "sqlstate", "passes"),
+    [
+        (sqlalchemy.exc.OperationalError, None, "it is away"),  # no server was there to give a code
+        (sqlalchemy.exc.InterfaceError, None, "it is away"),
+        (sqlalchemy.exc.OperationalError, "08006", "it is away"),
+        (sqlalchemy.exc.OperationalError, "57P01", "it is away"),
+        (sqlalchemy.exc.OperationalError, "57P03", "it is away"),
+        (sqlalchemy.exc.OperationalError, "53300", "it is away"),
+        (sqlalchemy.exc.InternalError, "25006", "it is away"),
+        (sqlalchemy.exc.OperationalError, "40P01", "contention"),
+        (sqlalchemy.exc.OperationalError, "40001", "contention"),
+        (sqlalchemy.exc.OperationalError, "53100", None),  # the disk is full
+        (sqlalchemy.exc.OperationalError, "57014", None),  # somebody cancelled it
+        (sqlalchemy.exc.ProgrammingError, "42501", None),
+        (sqlalchemy.exc.ProgrammingError, None, None),
+        (sqlalchemy.exc.DataError, "22003", None),
+    ],
+)
+def test_a_fault_is_waited_for_only_where_it_may_pass_by_itself(kind, sqlstate, passes):
+    with pytest.raises(RegistryError) as raised, translated("here"):
+        raise kind("SELECT", {}, Refused(sqlstate))
+    found = raised.value
+    assert isinstance(found, PassingFault) == bool(passes)
+    assert not passes or found.contention == (passes == "contention")
 
 
 @contextlib.contextmanager
