@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from autotune.matrix import MatrixResult
 from autotune.measurement import Measurement
 from autotune.objective import Objective
 from autotune.portfolio.portfolio import Portfolio
+from autotune.registry.generations import Changeover, Generation
 from autotune.registry.records import RecordedRound, RecordedTrial, StudyRecord
 from autotune.roofline import peak_shares
 from autotune.study import StudyResult
@@ -139,6 +141,26 @@ def study_row(study: StudyRecord) -> dict[str, Any]:
 def tuned_row(tuned: TunedConfig, superseded_at: str | None) -> dict[str, Any]:
     """One winner: what `autotune show --json` lists."""
     return {**tuned.to_json(), "superseded_at": superseded_at}
+
+
+def generation_row(generation: Generation) -> dict[str, Any]:
+    """One generation: what `autotune show --generations --json` lists."""
+    return asdict(generation)
+
+
+def changeover_document(changeover: Changeover) -> dict[str, Any]:
+    """What `autotune rollback --json` prints."""
+    return {
+        "generations": list(changeover.generations),
+        "changes": [
+            {
+                "before": change.before.to_json() if change.before else None,
+                "after": change.after.to_json() if change.after else None,
+            }
+            for change in changeover.changes
+        ],
+        "left": [tuned.to_json() for tuned in changeover.left],
+    }
 
 
 def _medians(trial: RecordedTrial | None) -> dict[str, float]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import autotune
-from autotune import snapshot
+from autotune import publication
 from autotune.comparison import Comparison
 from autotune.distance import distance
 from autotune.errors import SnapshotError, UserError
@@ -226,7 +226,7 @@ class Matrix:
         if self._snapshots is None:
             return ""
         try:
-            snapshot.write(self._snapshots, (), [portfolio])
+            publication.write(self._registry, self._snapshots, portfolio.workload, portfolio.sku)
         except SnapshotError as error:
             return str(error)
         finally:

@@ -166,13 +166,14 @@ def _writing(path: Path) -> Iterator[None]:
             fcntl.flock(folder, fcntl.LOCK_EX)
         yield
     except OSError as error:
-        raise SnapshotError(f"the snapshot {path} cannot be written, and was not changed: {_why(error)}.") from error
+        raise SnapshotError(f"the snapshot {path} cannot be written, and was not changed: {why(error)}.") from error
     finally:
         if folder is not None:
             os.close(folder)
 
 
-def _why(error: OSError) -> str:
+def why(error: OSError) -> str:
+    """What stood in the way of writing, for the end of a sentence."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full, free some space"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, cast
 
-from autotune import snapshot
+from autotune import publication
 from autotune.errors import SnapshotError
 from autotune.executor import Executor
 from autotune.final import Final
@@ -201,7 +201,7 @@ class Study:
                 self._submit(proposal)
                 return
         trial = RecordedTrial(
-            number=len(self._trials),
+            number=self._trials[-1].number + 1 if self._trials else 0,  # a failover may have cost one in between
             config=proposal.config,
             outcome=outcome,
             origin=proposal.origin,
@@ -294,12 +294,10 @@ class Study:
 
     def _publish(self) -> str:
         """Write what is current for lookups; why that was not possible, which must not cost the result."""
-        plan = self._plan
-        current = self._registry.current(plan.workload.name, plan.device.sku)
-        if self._snapshots is None or not current:
+        if self._snapshots is None:
             return ""
         try:
-            snapshot.write(self._snapshots, current)
+            publication.write(self._registry, self._snapshots, self._plan.workload.name, self._plan.device.sku)
         except SnapshotError as error:
             return str(error)
         finally:

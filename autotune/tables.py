@@ -16,6 +16,7 @@ from autotune.measurement import Failure, Measurement, Outcome
 from autotune.objective import Objective
 from autotune.plan import Plan
 from autotune.portfolio.portfolio import Portfolio
+from autotune.registry.generations import Changeover, Generation
 from autotune.registry.records import RecordedRound, RecordedTrial, StudyRecord
 from autotune.roofline import peak_shares
 from autotune.space.rejection import Rejection
@@ -150,6 +151,34 @@ def _sizes_table(one: Portfolio) -> Table:
         words = "1" if at_most == 1 else f"at most {at_most}"
         table.add_row(words, percent_text(loss.mean), percent_text(loss.worst), str(loss.uncovered or "-"))
     return table
+
+
+def generations_view(generations: Sequence[Generation]) -> Table | Text:
+    """A row per generation, the newest first."""
+    if not generations:
+        return Text("no generation was published yet: a nightly sweep publishes its winners as one")
+    table = _table("generation", "state", "winners", "published", "rolled back")
+    for one in generations:
+        times = ((when or "-")[:16].replace("T", " ") for when in (one.published_at, one.rolled_back_at))
+        table.add_row(str(one.number), one.state, str(one.winners), *times)
+    return table
+
+
+def changeover_view(changeover: Changeover) -> Group:
+    """What was rolled back, a few lines for each place where another configuration is current now."""
+    numbers = " and ".join(map(str, changeover.generations))
+    lines = [Text(f"rolled back: generation {numbers}", "bold")]
+    for change in changeover.changes:
+        one = change.after or change.before
+        lines.append(Text(_place(one) if one else ""))
+        lines.append(Text(f"  was {change.before.config.text if change.before else 'not tuned'}", "dim"))
+        lines.append(Text(f"  is  {change.after.config.text if change.after else 'not tuned'}"))
+    lines += [Text(f"{_place(one)}: left as it is, it was promoted later", "yellow") for one in changeover.left]
+    return Group(*lines)
+
+
+def _place(tuned: TunedConfig) -> str:
+    return " ".join(filter(None, (tuned.workload, tuned.problem.text, f"on {tuned.sku}")))
 
 
 def study_view(study: StudyRecord, trials: Sequence[RecordedTrial], rounds: Sequence[RecordedRound]) -> Group:

@@ -56,6 +56,7 @@ app.command("lookup")(knowing.lookup_)
 app.command()(knowing.devices)
 app.command("export")(shipping.export_)
 app.command("import")(shipping.import_)
+app.command()(shipping.rollback)
 
 
 def main() -> NoReturn:

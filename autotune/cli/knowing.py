@@ -26,12 +26,13 @@ def show(
     studies: Annotated[bool, typer.Option("--studies", help="The studies instead of the winners.")] = False,
     figure: Annotated[Path | None, typer.Option("--plot", help="STUDY as a figure: a .svg, .png or .pdf file.")] = None,
     portfolios: Annotated[bool, typer.Option("--portfolios", help="What matrix studies chose, instead.")] = False,
+    generations: Annotated[bool, typer.Option("--generations", help="What sweeps published, and when.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the best per workload, problem and SKU, and why each won; or one study's trials and rounds."""
     if figure and study_id is None:
         raise UserError(f"say which study to plot: autotune show STUDY --plot {figure}; autotune show --studies.")
-    with Registry.open(context.obj.database) as registry:
+    with Registry.open(context.obj.database, patience_s=0) as registry:
         if study_id is not None:
             one = registry.find_study(study_id)
             parts = registry.trials(one.id), registry.measured_again(one.id)
@@ -40,6 +41,11 @@ def show(
             print_answer(document.study_document(one, *parts), tables.study_view(one, *parts), as_json=as_json)
             if figure:
                 typer.echo(f"plotted: {figure}", err=as_json)
+        elif generations:
+            known = registry.generations()
+            print_answer(
+                [document.generation_row(one) for one in known], tables.generations_view(known), as_json=as_json
+            )
         elif studies:
             found = registry.studies(name, sku)
             print_answer([document.study_row(one) for one in found], tables.studies_table(found), as_json=as_json)

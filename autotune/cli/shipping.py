@@ -1,4 +1,4 @@
-"""The commands that carry winners elsewhere: `export`, `import`."""
+"""The commands that carry winners elsewhere, or take them back: `export`, `import`, `rollback`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,51 @@ from typing import Annotated
 
 import typer
 
-from autotune import snapshot
-from autotune.cli.options import Name, Sku
+from autotune import document, publication, snapshot, tables
+from autotune.cli.options import AsJson, Name, Sku
 from autotune.errors import UserError
 from autotune.lookup import refresh
 from autotune.portfolio.portfolio import Portfolio
 from autotune.registry import Registry
+from autotune.report import print_answer
 from autotune.settings import Settings
 
 
 def export_(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Snapshots are written or updated here.", show_default=False)],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Snapshots are written or updated here; default: the data directory's own, all of them."),
+    ] = None,
     name: Name = None,
     sku: Sku = None,
 ) -> None:
-    """Write the current winners as snapshot files, to be shipped in a repository."""
-    with Registry.open(context.obj.database) as registry:
+    """Write the current winners as snapshot files, to be shipped in a repository; or the user's own files anew."""
+    chosen: Settings = context.obj
+    with Registry.open(chosen.database, patience_s=0) as registry:
+        publication.repair(registry, chosen.snapshots)
         tuned, portfolios = registry.current(name, sku), registry.portfolios(name, sku)
-    if not tuned:
-        raise UserError("there is nothing to export; tune something first: autotune study FILE.")
+        if not tuned:
+            raise UserError("there is nothing to export; tune something first: autotune study FILE.")
+        if folder is None:
+            publication.rewrite(registry, chosen.snapshots)
+            print(chosen.snapshots)
+            return
     for path in snapshot.write(folder, tuned, portfolios):
         print(path)
+
+
+def rollback(
+    context: typer.Context,
+    to: Annotated[int | None, typer.Option("--to", min=0, help="This generation; 0 is before the first.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make current again what the last published generation superseded; see `show --generations`."""
+    chosen: Settings = context.obj
+    with Registry.open(chosen.database, patience_s=0) as registry:
+        changeover = publication.roll_back(registry, chosen.snapshots, to)
+    refresh()
+    print_answer(document.changeover_document(changeover), tables.changeover_view(changeover), as_json=as_json)
 
 
 def import_(
@@ -41,7 +64,7 @@ def import_(
     chosen: Settings = context.obj
     found = snapshot.read_all(path)
     rules = [portfolio for file in snapshot.files(path) for portfolio in snapshot.portfolios(file)]
-    with Registry.open(chosen.database) as registry:
+    with Registry.open(chosen.database, patience_s=0) as registry:
         newer = {(t.workload, t.problem, t.sku, t.gpus): t.measured_at for t in registry.current()}
         taken = [
             tuned
@@ -53,8 +76,7 @@ def import_(
         taken_rules = _take_rules(registry, rules, overwrite=overwrite)
         places = [*((one.workload, one.sku) for one in taken), *((one.workload, one.sku) for one in taken_rules)]
         for workload_name, sku in dict.fromkeys(places):
-            everything = registry.current(workload_name, sku), registry.portfolios(workload_name, sku)
-            snapshot.write(chosen.snapshots, *everything)
+            publication.write(registry, chosen.snapshots, workload_name, sku)
     refresh()
     kept = len(found) - len(taken)
     rules_too = f" and {len(taken_rules)} rule{'s' * (len(taken_rules) != 1)}" if taken_rules else ""

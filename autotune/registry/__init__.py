@@ -2,51 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self
 
-from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, insert, update
 
 from autotune.device import Device
 from autotune.distance import distance
 from autotune.errors import RegistryError
-from autotune.measurement import Outcome, outcome_from_json
+from autotune.event import Event
+from autotune.measurement import Outcome
 from autotune.portfolio.portfolio import Portfolio
-from autotune.registry import rows
+from autotune.registry import generations, leases, nights, portfolios, rows, trials
 from autotune.registry.claims import claim
 from autotune.registry.database import Database
+from autotune.registry.generations import Changeover, Generation
+from autotune.registry.leases import Lease
+from autotune.registry.nights import NightRecord
+from autotune.registry.patience import PATIENCE_S
 from autotune.registry.records import (
     RecordedRound,
     RecordedTrial,
     StudyKey,
     StudyRecord,
     StudyState,
-    canonical_json,
 )
-from autotune.registry.tables import measurements, portfolios, studies, trials, tuned_configs
+from autotune.registry.staging import StagedWinners
+from autotune.registry.tables import studies
+from autotune.registry.winners import Winners
 from autotune.tuned_config import TunedConfig
 from autotune.values import Config, Problem
 from autotune.verdict import Verdict
 
 __all__ = ["RecordedRound", "RecordedTrial", "Registry", "StudyKey", "StudyRecord", "StudyState"]
 
-T = TypeVar("T")
-
 
 class Registry:
     """All that was ever measured and promoted. Each method is one transaction, or a RegistryError."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, winners: Winners | None = None) -> None:
+        self._database, self._winners = database, winners or Winners(database)
 
     @classmethod
-    def open(cls, url: str) -> Self:
-        """The database at a SQLAlchemy URL; it is created, or brought to the current schema, where need be."""
-        return cls(Database(url))
+    def open(cls, url: str, *, patience_s: float = PATIENCE_S) -> Self:
+        """The database at a SQLAlchemy URL; it is created, or brought to the current schema, where need be.
+
+        One that is not there now is an error at once; one that goes away later is waited for, for patience_s.
+        """
+        return cls(Database(url, patience_s))
 
     @classmethod
     def memory(cls) -> Self:
@@ -57,6 +63,11 @@ class Registry:
     def where(self) -> str:
         """The database, for messages; a password is hidden."""
         return self._database.where
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Each time that the database went away and was waited for, and for how many seconds."""
+        return tuple(self._database.patience.events)
 
     def study(
         self, key: StudyKey, *, path: Path, device: Device, default_config: Config, seed: int, sampler: str
@@ -80,7 +91,7 @@ class Registry:
                 row = connection.execute(wanted).one()
             return rows.study_record(row)
 
-        return self._write(get_or_create)
+        return self._database.write_where_free(get_or_create)
 
     @contextmanager
     def claim(self, study_id: int) -> Iterator[None]:
@@ -92,51 +103,23 @@ class Registry:
 
     def record(self, study_id: int, trial: RecordedTrial) -> None:
         """Keep a trial, its outcome as round 0; a study tries a configuration once. It survives any kill from here."""
-        try:
-            with self._database.writing() as connection:
-                inserted = connection.execute(insert(trials), rows.trial_values(study_id, trial))
-                (trial_id,) = inserted.inserted_primary_key or (None,)
-                connection.execute(insert(measurements), rows.measurement_values(trial_id, 0, trial.outcome))
-                connection.execute(update(studies).where(studies.c.id == study_id), {"updated_at": rows.now()})
-        except IntegrityError as error:
-            raise RegistryError(
-                f"study {study_id} cannot record trial {trial.number} ({trial.config.text}): there is no such study, "
-                f"or it has that number or that configuration already."
-            ) from error
+        trials.record(self._database, study_id, trial)
 
     def record_round(self, study_id: int, config: Config, round: int, outcome: Outcome) -> None:  # noqa: A002 - the word
         """Keep another measurement of a recorded trial; rounds count from 1, the trial itself is round 0."""
-        try:
-            with self._database.writing() as connection:
-                trial_id = connection.scalar(select(trials.c.id).where(*rows.is_trial(study_id, config)))
-                connection.execute(insert(measurements), rows.measurement_values(trial_id, round, outcome))
-        except IntegrityError as error:
-            raise RegistryError(
-                f"study {study_id} cannot record round {round} of {config.text}: it has no such trial, or has that "
-                f"round already."
-            ) from error
+        trials.record_round(self._database, study_id, config, round, outcome)
 
     def trials(self, study_id: int) -> list[RecordedTrial]:
         """In the order of their numbers, each with the outcome that it was recorded with."""
-        recorded = select(trials, measurements.c.outcome).join(measurements)
-        recorded = recorded.where(trials.c.study_id == study_id, measurements.c.round == 0).order_by(trials.c.number)
-        with self._database.reading() as connection:
-            return [rows.recorded_trial(row) for row in connection.execute(recorded)]
+        return trials.recorded(self._database, study_id)
 
     def rounds(self, study_id: int, config: Config) -> list[Outcome]:
         """Every measurement of a trial, round 0 first."""
-        outcomes = select(measurements.c.outcome).join(trials).where(*rows.is_trial(study_id, config))
-        with self._database.reading() as connection:
-            return [outcome_from_json(data) for data in connection.scalars(outcomes.order_by(measurements.c.round))]
+        return trials.rounds(self._database, study_id, config)
 
     def measured_again(self, study_id: int) -> list[RecordedRound]:
         """Every round after the trials themselves, in order."""
-        again = select(trials.c.config, measurements.c.round, measurements.c.outcome, measurements.c.recorded_at)
-        again = again.join(measurements).where(trials.c.study_id == study_id, measurements.c.round > 0)
-        with self._database.reading() as connection:
-            return rows.recorded_rounds(
-                connection.execute(again.order_by(measurements.c.round, measurements.c.id)).all()
-            )
+        return trials.measured_again(self._database, study_id)
 
     def judge(self, study_id: int, verdict: Verdict) -> None:
         """Keep how the study ended."""
@@ -149,8 +132,7 @@ class Registry:
     def studies(self, workload: str | None = None, sku: str | None = None) -> list[StudyRecord]:
         """The studies of that workload and SKU, or of any, oldest first."""
         wanted = rows.STUDIES.where(*rows.is_study(workload, sku)).order_by(studies.c.id)
-        with self._database.reading() as connection:
-            return [rows.study_record(row) for row in connection.execute(wanted)]
+        return self._database.read(lambda connection: [rows.study_record(row) for row in connection.execute(wanted)])
 
     def find_study(self, prefix_or_id: str) -> StudyRecord:
         """By its number, or by how its digest begins; RegistryError that names likely ones where it is not one."""
@@ -169,35 +151,25 @@ class Registry:
         The same configuration, measured anew, supersedes itself: its value and its evidence are others.
         """
 
-        def supersede(connection: Connection) -> bool:
-            current = [*rows.is_tuned_like(tuned), tuned_configs.c.superseded_at.is_(None)]
-            there = connection.execute(select(tuned_configs).where(*current)).first()
-            stored = rows.tuned_values(tuned, study_id)
-            if there and there.study_id == study_id and canonical_json(there.tuned) == canonical_json(stored["tuned"]):
-                return False
-            connection.execute(update(tuned_configs).where(*current), {"superseded_at": rows.now()})
-            connection.execute(insert(tuned_configs), stored)
-            return True
-
-        return self._write(supersede)
+        return self._winners.promote(tuned, study_id)
 
     def current(
         self, workload: str | None = None, sku: str | None = None, problem: Problem | None = None
     ) -> list[TunedConfig]:
         """The current winners of that workload, SKU and problem, or of any."""
-        wanted = select(tuned_configs).where(tuned_configs.c.superseded_at.is_(None))
-        wanted = wanted.where(*rows.is_tuned(workload, sku, problem)).order_by(tuned_configs.c.id)
-        with self._database.reading() as connection:
-            found = [TunedConfig.from_json(row.tuned) for row in connection.execute(wanted)]
+        found = self._winners.current(workload, sku, problem)
         return sorted(found, key=lambda tuned: (tuned.workload, tuned.sku, tuned.gpus))
 
     def history(
         self, workload: str | None = None, problem: Problem | None = None, sku: str | None = None
     ) -> list[tuple[TunedConfig, str | None]]:
         """Every winner there ever was, newest first, with when it was superseded; None where it is current."""
-        wanted = select(tuned_configs).where(*rows.is_tuned(workload, sku, problem)).order_by(tuned_configs.c.id.desc())
-        with self._database.reading() as connection:
-            return [(TunedConfig.from_json(row.tuned), row.superseded_at) for row in connection.execute(wanted)]
+        return self._winners.history(workload, problem, sku)
+
+    def ever_had(self, tuned: Iterable[TunedConfig]) -> list[bool]:
+        """Of each, whether there ever was a winner in its place."""
+        places = self._winners.places()
+        return [(one.workload, one.problem.digest, one.sku, one.gpus) in places for one in tuned]
 
     def siblings(self, workload: str, *, problem: Problem, sku: str) -> list[TunedConfig]:
         """The workload's current winners for other problems and SKUs: the same SKU first, then the nearest problem."""
@@ -206,31 +178,60 @@ class Registry:
 
     def promote_portfolio(self, portfolio: Portfolio) -> bool:
         """Make it the current one of its workload, SKU and measure, whatever its version; False where it is."""
-
-        def supersede(connection: Connection) -> bool:
-            current = [*rows.is_portfolio_like(portfolio), portfolios.c.superseded_at.is_(None)]
-            there = connection.execute(select(portfolios).where(*current)).first()
-            stored = rows.portfolio_values(portfolio)
-            if there and canonical_json(there.portfolio) == canonical_json(stored["portfolio"]):
-                return False
-            connection.execute(update(portfolios).where(*current), {"superseded_at": rows.now()})
-            connection.execute(insert(portfolios), stored)
-            return True
-
-        return self._write(supersede)
+        return portfolios.promote(self._database, portfolio)
 
     def portfolios(self, workload: str | None = None, sku: str | None = None) -> list[Portfolio]:
         """The current ones of that workload and SKU, or of any."""
-        found = [one for one, superseded_at in self.portfolio_history(workload, sku) if superseded_at is None]
-        return sorted(found, key=lambda one: (one.workload, one.sku, one.measure))
+        return portfolios.current(self._database, workload, sku)
 
     def portfolio_history(
         self, workload: str | None = None, sku: str | None = None
     ) -> list[tuple[Portfolio, str | None]]:
         """Every portfolio there ever was, newest first, with when it was superseded; None where it is current."""
-        wanted = select(portfolios).where(*rows.is_portfolio(workload, sku)).order_by(portfolios.c.id.desc())
-        with self._database.reading() as connection:
-            return [(Portfolio.from_json(row.portfolio), row.superseded_at) for row in connection.execute(wanted)]
+        return portfolios.history(self._database, workload, sku)
+
+    def generation(self) -> int:
+        """The number under which a sweep's winners are put together: of the open one, or else of a new one."""
+        return generations.begin(self._database)
+
+    def staging(self, number: int) -> Registry:
+        """This registry for who fills that generation: a winner goes into it, and counts as current here alone."""
+        return Registry(self._database, StagedWinners(self._database, number))
+
+    def publish(self, number: int) -> Changeover:
+        """Make all that the generation holds current in one transaction; the files for lookups: `publication`."""
+        return generations.publish(self._database, number)
+
+    def roll_back(self, to: int | None = None) -> Changeover:
+        """Undo the last published generation, or all after that of the number `to`, in one transaction."""
+        return generations.roll_back(self._database, to)
+
+    def generations(self) -> list[Generation]:
+        """Newest first; those that came to nothing are left out."""
+        return generations.every(self._database)
+
+    @property
+    def published(self) -> int:
+        """The number of the generation that everybody sees; 0 where there is none."""
+        return generations.last_published(self._database)
+
+    @contextmanager
+    def lease(self, name: str, seconds: float) -> Iterator[Lease]:
+        """Do what one coordinator does at a time; RegistryError that says who does it where another one does.
+
+        It is renewed while the block lasts, and may be taken by another one `seconds` after its holder has died. What
+        takes long looks at `lost` between its steps.
+        """
+        with leases.lease(self._database, name, seconds) as held:
+            yield held
+
+    def record_night(self, *, started_at: str, ended_at: str, state: str, document: Mapping[str, Any]) -> int:
+        """Keep what a sweep did and measured; its number."""
+        return nights.record(self._database, started_at, ended_at, state, document)
+
+    def nights(self, limit: int | None = None) -> list[NightRecord]:
+        """What the sweeps left on record, the newest first."""
+        return nights.newest(self._database, limit)
 
     def close(self) -> None:
         """Close every connection."""
@@ -245,26 +246,13 @@ class Registry:
         self.close()
 
     def _study(self, study_id: int) -> StudyRecord:
-        with self._database.reading() as connection:
-            row = connection.execute(rows.STUDIES.where(studies.c.id == study_id)).first()
+        wanted = rows.STUDIES.where(studies.c.id == study_id)
+        row = self._database.read(lambda connection: connection.execute(wanted).first())
         if row is None:
             raise RegistryError(f"there is no study {study_id} in {self.where}.")
         return rows.study_record(row)
 
     def _set(self, study_id: int, **values: object) -> None:
-        with self._database.writing() as connection:
-            changed = update(studies).where(studies.c.id == study_id).values(**values, updated_at=rows.now())
-            if connection.execute(changed).rowcount != 1:
-                raise RegistryError(f"there is no study {study_id} in {self.where}.")
-
-    def _write(self, step: Callable[[Connection], T]) -> T:
-        """In a transaction, and once more where another process was first to write the same row."""
-        try:
-            with self._database.writing() as connection:
-                return step(connection)
-        except IntegrityError:
-            try:
-                with self._database.writing() as connection:
-                    return step(connection)
-            except IntegrityError as error:
-                raise RegistryError(f"{self.where} refuses the entry: {error.orig}.") from error
+        changed = update(studies).where(studies.c.id == study_id).values(**values, updated_at=rows.now())
+        if self._database.write(lambda connection: connection.execute(changed).rowcount) != 1:
+            raise RegistryError(f"there is no study {study_id} in {self.where}.")

@@ -6,17 +6,20 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 import autotune
 from autotune.errors import RegistryError
 from autotune.registry import faults
+from autotune.registry.patience import PATIENCE_S, Patience
+from autotune.registry.session import Session
 from autotune.registry.tables import HEAD, metadata, tuned_configs
 
 BUSY_TIMEOUT_S = 30
@@ -25,42 +28,116 @@ _EXPECTED = "expected sqlite:////absolute/path.db or postgresql://user@host/name
 _MIGRATION = 0x6175746F74756E65  # "autotune": the advisory lock under which a PostgreSQL database is migrated
 _SECRET = ("password", "sslpassword")
 _WRITES = "autotune_writes"
+# A host that vanished sends no goodbye: the driver is told to notice within a minute, not after hours.
+_POSTGRESQL = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+
+T = TypeVar("T")
 
 
 class Database:
-    """A SQLite file, SQLite in memory, or PostgreSQL; opened with the current schema."""
+    """A SQLite file, SQLite in memory, or PostgreSQL; opened with the current schema.
 
-    def __init__(self, url: str) -> None:
+    patience_s: how long what is asked of it waits where it goes away after that.
+    """
+
+    def __init__(self, url: str, patience_s: float = PATIENCE_S) -> None:
         self._url = _parsed(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self.path = _path(self._url) if self.is_sqlite else None
         shown = self._url.set(drivername=self._url.get_backend_name()).difference_update_query(_SECRET)
         self.where = str(self.path or shown.render_as_string(hide_password=True))
+        self.patience = Patience(self.where, patience_s)
         if self.path is not None:
             faults.make_folder(self.path.parent)
         self._turn = threading.RLock()
         with faults.translated(self.where):
             self.engine = self._create_engine()
+            self._session = None if self.is_sqlite else Session(self.engine)
             try:
                 self._prepare()
             except BaseException:
                 self.close()
                 raise
 
+    def read(self, step: Callable[[Connection], T]) -> T:
+        """What the step gives, in a transaction; a database that went away is waited for."""
+
+        def attempt(_: bool) -> T:
+            with self.reading() as connection:
+                return step(connection)
+
+        return self.patience.attempt(attempt)
+
+    def write(self, step: Callable[[Connection], T], landed: Callable[[Connection], T | None] = lambda _: None) -> T:
+        """What the step gives, in a transaction that is committed; a database that went away is waited for.
+
+        landed: asked before a repetition for what the step would give, where the first one did land and only the
+        answer was lost; None where it did not, or where the step may be repeated as it is.
+        """
+
+        def attempt(again: bool) -> T:
+            with self.writing() as connection:
+                there = landed(connection) if again else None
+                return step(connection) if there is None else there
+
+        return self.patience.attempt(attempt)
+
+    def write_where_free(
+        self, step: Callable[[Connection], T], landed: Callable[[Connection], T | None] = lambda _: None
+    ) -> T:
+        """As `write`, and once more where another process was first to write the same row; the step sees that row."""
+        try:
+            return self.write(step, landed)
+        except IntegrityError:
+            try:
+                return self.write(step, landed)
+            except IntegrityError as error:
+                raise RegistryError(f"{self.where} refuses the entry: {error.orig}.") from error
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection in a transaction: all that it reads is of one moment."""
+        """A connection in a transaction: all that it reads is of one moment. Nothing is waited for."""
         with faults.translated(self.where), self._turn, self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A connection in a transaction that is committed at the end; an exception rolls it back."""
-        with faults.translated(self.where), self._turn, self._writer.begin() as connection:
-            yield connection
+        """A connection in a transaction, committed at the end; an exception rolls it back. Nothing is waited for."""
+        with faults.translated(self.where), self._turn:
+            if self._session is None:
+                with self._writer.begin() as connection:
+                    yield connection
+            else:
+                connection = self._session.connection()
+                with connection.begin():
+                    yield connection
+
+    def hold(self, key: int, title: str) -> None:
+        """Claim the key on PostgreSQL, see `Session`; a database that went away is waited for."""
+
+        def attempt(_: bool) -> None:
+            with faults.translated(self.where), self._turn:
+                if self._session is not None:
+                    self._session.hold(key, title)
+
+        self.patience.attempt(attempt)
+
+    def release(self, key: int) -> None:
+        """The end of what `hold` began."""
+        with self._turn:
+            if self._session is not None:
+                self._session.release(key)
 
     def close(self) -> None:
         """Close every connection."""
+        if self._session is not None:
+            self._session.close()
         self.engine.dispose()
 
     @property
@@ -69,7 +146,7 @@ class Database:
 
     def _create_engine(self) -> Engine:
         if not self.is_sqlite:
-            arguments = {"application_name": f"autotune, process {os.getpid()},", "connect_timeout": 10}
+            arguments = {"application_name": f"autotune, process {os.getpid()},", **_POSTGRESQL}
             return create_engine(self._url, pool_pre_ping=True, connect_args=arguments)
         if self.path is None:  # a second connection would be a second database
             engine = create_engine(self._url, poolclass=StaticPool, connect_args={"check_same_thread": False})

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from autotune.errors import RegistryError
 
@@ -38,6 +45,23 @@ _POSTGRESQL = {
     "57": f"{{where}} shut down ({{what}}); when it is back, {_RESUMES}.",
 }
 
+# What may pass by itself: a connection lost or refused, a shutdown, too many connections, a standby that is about to
+# take over; and what another transaction was in the way of. Not what is wrong with the entry, the rights or the disk.
+_PASSES = ("08", "57P", "53300", "25006")
+_CONTENTION = ("40001", "40P01", "55P03", "SQLITE_BUSY_SNAPSHOT")
+_PASSES_ON_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED")
+
+
+class PassingFault(RegistryError):
+    """The database cannot be used now, and may be later."""
+
+    def __init__(self, sentence: str, *, what: str, contention: bool) -> None:
+        super().__init__(sentence)
+        self.what = what
+        """In a few words."""
+        self.contention = contention
+        """Another transaction was first; the database itself is there."""
+
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
@@ -55,7 +79,7 @@ def translated(where: str) -> Iterator[None]:
     except IntegrityError:  # for the caller to say what it was about
         raise
     except DBAPIError as error:
-        raise RegistryError(_sentence(where, error.orig)) from error
+        raise _fault(where, error) from error
     except sqlite3.Error as error:  # from what we say to the driver itself
         raise RegistryError(_sentence(where, error)) from error
     except SQLAlchemyError as error:
@@ -70,14 +94,31 @@ def make_folder(folder: Path) -> None:
         raise RegistryError(f"the folder {folder} cannot be made ({error.strerror}); {ELSEWHERE}.") from error
 
 
+def _fault(where: str, error: DBAPIError) -> RegistryError:
+    code, sentence = _code(error.orig), _sentence(where, error.orig)
+    if isinstance(error.orig, sqlite3.Error):
+        passes = code.startswith(_PASSES_ON_SQLITE)
+    else:  # what says that a connection is gone carries no code: no server was there to give one
+        unanswered = not code and isinstance(error, OperationalError | InterfaceError)
+        passes = unanswered or error.connection_invalidated or code.startswith((*_PASSES, *_CONTENTION))
+    if not passes:
+        return RegistryError(sentence)
+    return PassingFault(sentence, what=_what(error.orig), contention=code.startswith(_CONTENTION))
+
+
+def _code(error: BaseException | None) -> str:
+    """SQLite's name of the error, or the SQLSTATE; empty where it has none."""
+    name = "sqlite_errorname" if isinstance(error, sqlite3.Error) else "sqlstate"
+    return getattr(error, name, None) or ""
+
+
+def _what(error: BaseException | None) -> str:
+    return " ".join(str(error).split())[:_LONGEST].rstrip(".")
+
+
 def _sentence(where: str, error: BaseException | None) -> str:
-    what = " ".join(str(error).split())[:_LONGEST].rstrip(".")
-    if isinstance(error, sqlite3.Error):
-        name = getattr(error, "sqlite_errorname", None) or ""
-        table = _SQLITE
-    else:
-        name = getattr(error, "sqlstate", None) or ""
-        table = _POSTGRESQL
-    known = [template for code, template in table.items() if name.startswith(code)]
+    table = _SQLITE if isinstance(error, sqlite3.Error) else _POSTGRESQL
+    code = _code(error)
+    known = [template for prefix, template in table.items() if code.startswith(prefix)]
     template = known[0] if known else "{where} cannot be used: {what}."
-    return template.format(where=where, what=what)
+    return template.format(where=where, what=_what(error))

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from autotune.registry.records import canonical_json
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision in `migrations`; here so that a database that is up to date is opened without alembic."""
 
 NAMING = {
@@ -133,6 +133,18 @@ measurements = Table(
     UniqueConstraint("trial_id", "round"),
 )
 
+# A sweep's winners, which become current at once. One is open at a time, so that they are published in their order.
+generations = Table(
+    "generations",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("begun_at", String, nullable=False),
+    Column("published_at", String),
+    Column("rolled_back_at", String),
+    CheckConstraint("state IN ('open', 'published', 'rolled back', 'empty')", name="state"),
+)
+
 # Append-only: a winner is superseded, never changed. `tuned` holds the whole value, the other columns find it.
 tuned_configs = Table(
     "tuned_configs",
@@ -147,10 +159,52 @@ tuned_configs = Table(
     Column("tuned", CanonicalJSON, nullable=False),
     Column("promoted_at", String, nullable=False),
     Column("superseded_at", String),
+    Column("generation", ForeignKey(generations.c.number)),
+    Column("supersedes", ForeignKey("tuned_configs.id")),
 )
 
-# "The best" is a constraint, not a convention. The migration makes it partial on PostgreSQL as well; to say so here too
-# would import that dialect, a quarter of what it costs to open the registry.
+# What a generation that is not published yet holds; `supersedes` is what was current when it was put here.
+staged_configs = Table(
+    "staged_configs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("generation", ForeignKey(generations.c.number), nullable=False),
+    Column("workload", String, nullable=False),
+    Column("problem_digest", String(16), nullable=False),
+    Column("sku", String, nullable=False),
+    Column("gpus", Integer, nullable=False),
+    Column("study_id", ForeignKey(studies.c.id)),
+    Column("tuned", CanonicalJSON, nullable=False),
+    Column("staged_at", String, nullable=False),
+    Column("supersedes", ForeignKey(tuned_configs.c.id)),
+    UniqueConstraint("generation", "workload", "problem_digest", "sku", "gpus"),
+)
+
+# What one coordinator of a fleet does at a time; its times are by the clock of the database's server.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("token", String, nullable=False),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("taken_at", String, nullable=False),
+    Column("expires_at", String, nullable=False),
+)
+
+# Append-only: what each sweep did and measured.
+nights = Table(
+    "nights",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("started_at", String, nullable=False),
+    Column("ended_at", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("document", CanonicalJSON, nullable=False),
+)
+
+# "The best" is a constraint, not a convention. The migrations make these partial on PostgreSQL as well; to say so here
+# too would import that dialect, a quarter of what it costs to open the registry.
 Index(
     "uq_tuned_configs_current",
     tuned_configs.c.workload,
@@ -182,3 +236,4 @@ Index(
     unique=True,
     sqlite_where=portfolios.c.superseded_at.is_(None),
 )
+Index("uq_generations_open", generations.c.state, unique=True, sqlite_where=generations.c.state == "open")

@@ -3,10 +3,12 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from autotune import Config, Problem
 from autotune.cli import main
 from autotune.executors import proc
 from tests.waiting import eventually
@@ -211,6 +213,47 @@ def test_winners_travel_by_export_and_import(run, file, tmp_path, monkeypatch):
     assert len(json.loads(run("show", "--json")[1])) == 2
 
 
+def test_a_generation_is_shown_rolled_back_and_written_anew(run, file, home):
+    from autotune import publication
+    from autotune.lookup import best_config, refresh
+    from autotune.registry import Registry
+    from autotune.settings import Settings
+
+    run("study", file, "--quick", "--problem", "n=1", "--trials", "18")
+    assert "no generation was published yet" in run("show", "--generations")[1]
+    with Registry.open(Settings.from_environment().database) as registry:
+        (before,) = registry.current()
+        number = registry.generation()
+        for config in ({"x": 1, "y": 1}, {"x": 2, "y": 1}):
+            problem = Problem(n=config["x"])
+            registry.staging(number).promote(replace(before, config=Config(config), problem=problem))
+        assert [one["state"] for one in json.loads(run("show", "--generations", "--json")[1])] == ["open"]
+        publication.publish(registry, number, home / "snapshots")
+    refresh()
+    assert best_config("sample", n=2) == {"x": 2, "y": 1}
+    assert "published" in run("show", "--generations")[1]
+    code, out, _ = run("rollback")
+    assert code == 0
+    assert "rolled back: generation 1" in out
+    assert "is  x=16,y=2" in out
+    assert best_config("sample", n=1) == {"x": 16, "y": 2}
+    assert best_config("sample", n=2, default=None) is None
+    assert "no generation is published" in run("rollback")[2]
+    (row,) = json.loads(run("show", "--generations", "--json")[1])
+    assert (row["number"], row["state"], row["winners"]) == (1, "rolled back", 2)
+    with Registry.open(Settings.from_environment().database) as registry:
+        number = registry.generation()
+        registry.staging(number).promote(replace(before, config=Config({"x": 1, "y": 1})))
+        registry.publish(number)  # and killed before the files were written
+    code, out, _ = run("export")
+    assert (code, out.strip()) == (0, str(home / "snapshots"))
+    refresh()
+    assert best_config("sample", n=1) == {"x": 1, "y": 1}
+    answer = json.loads(run("rollback", "--to", "0", "--json")[1])
+    assert (answer["generations"], answer["left"]) == ([2], [])
+    assert answer["changes"][0]["after"]["config"] == {"x": 16, "y": 2}
+
+
 def test_lookup_answers_as_a_program_would_be_answered_also_from_other_folders(run, file, tmp_path):
     run("study", file, "--quick", "--trials", "18")
     run("export", tmp_path / "shipped")
@@ -342,6 +385,8 @@ def test_devices_lists_the_cpu_with_its_sku(run):
         (["show", "99"], "99"),
         (["export", "folder"], "nothing to export"),
         (["import", "nowhere"], "nowhere"),
+        (["rollback"], "no generation is published"),
+        (["rollback", "--to", "-1"], "--to"),
         (["studdy", "sample.py"], "studdy"),
     ],
 )

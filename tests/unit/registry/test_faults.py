@@ -97,7 +97,7 @@ def test_a_full_disk_leaves_what_was_recorded(tmp_path):
 
 def test_a_database_in_use_for_too_long_says_so(sqlite_path):
     with (
-        Registry.open(f"sqlite:///{sqlite_path}") as registry,
+        Registry.open(f"sqlite:///{sqlite_path}", patience_s=0) as registry,
         contextlib.closing(sqlite3.connect(sqlite_path)) as other,
     ):
         with registry._database.engine.connect() as connection:
@@ -153,11 +153,11 @@ def test_a_missing_driver_is_named(monkeypatch):
         Registry.open("postgresql://host/x")
 
 
-def test_a_server_says_what_it_refuses(postgresql_url):
+def test_a_server_says_what_it_refuses(server):
     with pytest.raises(RegistryError, match='database "nothing" does not exist'):
-        Registry.open(postgresql_url.replace("/postgres?", "/nothing?"))
+        Registry.open(server.url.replace("/postgres?", "/nothing?"))
     execute(
-        postgresql_url,
+        server.url,
         "DROP SCHEMA public CASCADE",
         "CREATE SCHEMA public",
         "GRANT USAGE ON SCHEMA public TO PUBLIC",
@@ -165,11 +165,11 @@ def test_a_server_says_what_it_refuses(postgresql_url):
         "CREATE ROLE guest LOGIN",
     )
     with pytest.raises(RegistryError, match="does not permit it: permission denied for schema public"):
-        Registry.open(postgresql_url.replace("tuner@", "guest@"))
+        Registry.open(server.url.replace("tuner@", "guest@"))
 
 
-def test_the_database_is_named_without_its_password(tmp_path, postgresql_url):
-    with Registry.open(postgresql_url.replace("tuner@", "tuner:s3cret@")) as registry:
+def test_the_database_is_named_without_its_password(tmp_path, server):
+    with Registry.open(server.url.replace("tuner@", "tuner:s3cret@")) as registry:
         assert "tuner:***@/postgres" in registry.where
     with Registry.open(f"sqlite:///{tmp_path}/a.db") as registry:
         assert registry.where == f"{tmp_path}/a.db"
