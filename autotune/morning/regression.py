@@ -330,9 +330,10 @@ def _suspicion(one: _Finding, test: _Test) -> tuple[Cause, tuple[str, ...]]:
             (Cause.HARDWARE, f"{now.device} on {now.node} measured it, before {before.device} on {before.node}")
         )
     if one.ratio is not None:
-        share = 1.0 - one.ratio.change / test.change
-        if share > 0.5:
-            found.append((Cause.HARDWARE, f"the default moved by {100 * share:.0f} % of that as well"))
+        default = test.change - one.ratio.change
+        if default / test.change > 0.5:
+            became = _signed(_gain(track, _Test(default, 0.0, 1.0)).mean)
+            found.append((Cause.HARDWARE, f"the default became {became} as well"))
     if not found:
         return Cause.UNKNOWN, ("the same versions, device and configuration; the default did not move",)
     return found[0][0], tuple(text for _, text in found)
@@ -342,7 +343,7 @@ def _reservation(
     one: _Finding, sure: Sequence[_Test], threshold: float, shift: Shift | None
 ) -> tuple[Cause, tuple[str, ...]]:
     """Why something that reads otherwise is no change; nothing where it does not."""
-    raw = _gain(one.track, _Test(one.raw, 1.0, 1.0)).mean
+    raw = _gain(one.track, _Test(one.raw, 0.0, 1.0)).mean
     if shift is not None and abs(raw) >= threshold:
         return shift.cause, (f"reads {_signed(raw)}, as does all that {shift.device} measured",)
     size = _gain(one.track, one.cost)

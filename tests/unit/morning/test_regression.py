@@ -82,7 +82,7 @@ def test_the_night_after_a_change_of_toolchain_is_compared_with_the_new_one(plac
 def test_where_the_default_moved_as_much_the_hardware_is_suspected(place, before):
     (found,) = regressed(compare(place.night(HISTORY, {place.targets[0]: (0.1, 0.1)}, whole=True), before))
     assert found.cause is Cause.HARDWARE
-    assert any("the default moved" in text for text in found.evidence)
+    assert any("the default became" in text for text in found.evidence)
 
 
 def test_another_device_on_which_the_default_differs_as_much_is_no_regression_of_the_workload(place):
