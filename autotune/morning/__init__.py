@@ -1,0 +1,1 @@
+"""The morning after a sweep: what its night means, against the nights before. It knows values only, no database."""
