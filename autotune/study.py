@@ -68,11 +68,22 @@ class StudyResult:
 
 
 class Study:
-    """Tunes one workload for one problem on one SKU; the same plan resumes where an earlier run stopped."""
+    """Tunes one workload for one problem on one SKU; the same plan resumes where an earlier run stopped.
+
+    anew: a verdict on record is not enough, its finalists are measured again.
+    """
 
     def __init__(
-        self, plan: Plan, executor: Executor, registry: Registry, snapshots: Path | None, watch: Watch = lambda *_: None
+        self,
+        plan: Plan,
+        executor: Executor,
+        registry: Registry,
+        snapshots: Path | None,
+        watch: Watch = lambda *_: None,
+        *,
+        anew: bool = False,
     ) -> None:
+        self._anew = anew
         self._plan, self._executor, self._registry = plan, MeteredExecutor(executor), registry
         self._snapshots, self._watch = snapshots, watch
         self._valid = plan.workload.space.bind(plan.problem, plan.device)
@@ -259,7 +270,7 @@ class Study:
 
     def _select(self, study: StudyRecord) -> Verdict | None:
         """Who wins; None where the rounds that say so could not be had."""
-        if study.verdict and study.verdict.trials == len(self._trials):
+        if not self._anew and study.verdict and study.verdict.trials == len(self._trials):
             return study.verdict  # nothing was measured since
         incumbent = self._incumbent.config if self._incumbent and self._incumbent.config in self._valid else None
         final = Final(
