@@ -134,5 +134,6 @@ def _last_look(
         looks.append((_decided_at(study), study.key.toolchain))
     elif tuned is not None:
         looks.append((tuned.measured_at, tuned.toolchain))
-    looks += [(at, result.toolchain) for at, result in results if result.deed is Deed.RECHECKED]
-    return max(looks, key=lambda look: look[0], default=("", None))
+    looks += [(at, result.toolchain) for at, result in reversed(results) if result.deed is Deed.RECHECKED]
+    looks.sort(key=lambda look: look[0])  # of two in one second the night's, which follows its studies
+    return looks[-1] if looks else ("", None)
