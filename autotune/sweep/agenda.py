@@ -27,7 +27,9 @@ class Agenda:
     items: tuple[Item, ...]
     """In the order in which they are done; those that the budget does not reach among them."""
     done: tuple[Result, ...] = ()
-    """What the same night did before it was interrupted."""
+    """What the same night did before it was interrupted; what failed is tried again, and not among them."""
+    spent_s: float = 0.0
+    """Seconds of devices that it took, with what failed."""
     missing: tuple[str, ...] = ()
 
     @property
@@ -61,18 +63,19 @@ def agenda(
         due = decide(plan, past, parts[plan.workload.path], tonight, configuration)
         cost = cost_s(plan, due.kind, memory.studies)
         items.append(Item(plan=plan, due=due, past=past, cost_s=cost, promise=promise(due, past)))
-    spent_s = sum(result.gpu_s for result in done.values())
+    spent_s = sum(result.gpu_s for result in unfinished.results) if unfinished else 0.0
     budget_s = None if configuration.budget_gpu_s is None else max(0.0, configuration.budget_gpu_s - spent_s)
     return Agenda(
         started_at=tonight.started_at,
         items=tuple(spend(items, budget_s)),
         done=tuple(done.values()),
+        spent_s=spent_s,
         missing=(*discovery.unusable, *absent, *_vanished(plans, history, [device.sku for device in here])),
     )
 
 
 def _done(unfinished: Night | None) -> dict[str, Result]:
-    """By target; what failed is tried again."""
+    """By target."""
     results = unfinished.results if unfinished else ()
     return {one.due.target.text: one for one in results if one.deed is not Deed.FAILED}
 

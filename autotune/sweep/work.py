@@ -48,9 +48,8 @@ class Work:
         self._agenda, self._at_once = agenda, configuration.at_once
         self._staging, self._ledger, self._lease, self._tell = staging, ledger, lease, tell
         self._tuned = production.current()
-        self._due = [item for item in agenda.items if item.affordable and item.due.kind is not DueKind.FRESH]
-        spent_s = sum(one.gpu_s for one in agenda.done)
-        self._account = Account(configuration.budget_gpu_s, spent_s, self._due)
+        self._due = [item for item in agenda.items if _is_done_tonight(item)]
+        self._account = Account(configuration.budget_gpu_s, agenda.spent_s, self._due)
         self._shares, self._stopping = Shares(executor), threading.Event()
 
     def run(self) -> list[Result]:
@@ -117,13 +116,17 @@ class Work:
             if item.due.kind is DueKind.FRESH
             else result(item, Deed.OUT_OF_BUDGET, message=WAITS)
             for item in self._agenda.items
-            if item not in self._due
+            if not _is_done_tonight(item)
         ]
 
     def _check(self) -> None:
         """Studies are watched by this: in a thread nobody is told of Ctrl-C otherwise."""
         if self._stopping.is_set():
             raise KeyboardInterrupt
+
+
+def _is_done_tonight(item: Item) -> bool:
+    return item.affordable and item.due.kind is not DueKind.FRESH
 
 
 def _now() -> str:

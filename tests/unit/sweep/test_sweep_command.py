@@ -80,9 +80,9 @@ def test_a_sweep_tunes_what_is_due_publishes_it_and_finds_nothing_the_second_tim
     words = ("sweep", "--config", folder / "sweep.toml", "--executor", executor)
     code, out, _ = run(*words)
     assert code == 0
-    assert out.count("It beats the default by") == 2
+    assert out.count("] tuned ") == 2  # who wins is the device's to say, which others use as well
     assert len(out.splitlines()) == 4
-    assert "x=0" in run("lookup", "one", "--problem", "n=1")[1]
+    assert "exact" in run("lookup", "one", "--problem", "n=1")[1]
     code, out, _ = run(*words)
     assert code == 0
     assert "0 of 2 targets are due; there is nothing to do." in out
