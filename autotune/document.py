@@ -14,10 +14,12 @@ from autotune.registry.generations import Changeover, Generation
 from autotune.registry.records import RecordedRound, RecordedTrial, StudyRecord
 from autotune.roofline import peak_shares
 from autotune.study import StudyResult
+from autotune.sweep.agenda import Agenda
 from autotune.tuned_config import TunedConfig
 
 RESULTS_SCHEMA = "autotune-results/1"
 STUDY_SCHEMA = "autotune-study/1"
+AGENDA_SCHEMA = "autotune-agenda/1"
 
 
 def results_document(results: Sequence[StudyResult], matrices: Sequence[MatrixResult] = ()) -> dict[str, Any]:
@@ -66,6 +68,29 @@ def result_document(result: StudyResult) -> dict[str, Any]:
         "verdict": result.verdict.to_json() if result.verdict else None,
         "occupancy": result.occupancy.to_json() if result.occupancy else None,
         "unpublished": result.unpublished,
+    }
+
+
+def agenda_document(agenda: Agenda) -> dict[str, Any]:
+    """What `autotune sweep --dry-run --json` prints."""
+    return {
+        "schema": AGENDA_SCHEMA,
+        "started_at": agenda.started_at,
+        "items": [
+            {
+                "workload": item.due.target.workload,
+                "problem": item.due.target.problem,
+                "sku": item.due.target.sku,
+                "gpus": item.due.target.gpus,
+                "due": item.due.kind.value,
+                "reasons": list(item.due.reasons),
+                "gpu_s": round(item.cost_s, 3),
+                "promise": round(item.promise, 4),
+                "within_budget": item.affordable,
+            }
+            for item in agenda.items
+        ],
+        "missing": list(agenda.missing),
     }
 
 

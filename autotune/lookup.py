@@ -25,7 +25,7 @@ from autotune.values import Config, Problem
 _REMEMBERED = 16384
 """Answers that are kept; a server that meets a new shape with every request must not grow for ever."""
 _REQUIRED: Any = object()
-_COMPARED = {"cuda": 2, "torch": 2, "triton": 2, "nccl": 2, "driver": 1}
+COMPARED = {"cuda": 2, "torch": 2, "triton": 2, "nccl": 2, "driver": 1}
 """How many leading numbers of a version must agree for a configuration to count as measured with the same tools.
 
 A key of every patch release orphans what was tuned (sgl-project/sglang#5955); the next minor release of a compiler has
@@ -283,15 +283,16 @@ _memory = _Memory()
 def _toolchain_changes(measured_with: Mapping[str, str]) -> list[str]:
     """`torch 2.11.0 became 2.13.1`, for each tool that counts and is known both then and now."""
     now = current_toolchain().to_json()
-    both = {name: (measured_with[name], now[name]) for name in _COMPARED if name in measured_with and name in now}
+    both = {name: (measured_with[name], now[name]) for name in COMPARED if name in measured_with and name in now}
     return [
         f"{name} {then} became {here}"
         for name, (then, here) in both.items()
-        if _leading_numbers(then, _COMPARED[name]) != _leading_numbers(here, _COMPARED[name])
+        if leading_numbers(then, COMPARED[name]) != leading_numbers(here, COMPARED[name])
     ]
 
 
-def _leading_numbers(version: str, count: int) -> list[str]:
+def leading_numbers(version: str, count: int) -> list[str]:
+    """`["2", "11"]` of `2.11.0+cu130`, for 2."""
     return re.findall(r"\d+", version)[:count]
 
 

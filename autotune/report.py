@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
@@ -24,7 +25,18 @@ from autotune.plan import Plan
 from autotune.progress import Progress, Standing
 from autotune.registry.records import RecordedTrial
 from autotune.study import StudyResult
-from autotune.tables import matrix_view, ratio_text, results_view, subject, value_text, verdict
+from autotune.sweep.agenda import Agenda
+from autotune.sweep.night import Deed, Night, Result
+from autotune.tables import (
+    agenda_text,
+    matrix_view,
+    night_result_line,
+    ratio_text,
+    results_view,
+    subject,
+    value_text,
+    verdict,
+)
 
 MOST_EXPLAINED = 20
 """Failures that are told in full; `autotune show STUDY` has them all."""
@@ -138,6 +150,35 @@ class LiveReporter(PlainReporter):
         self._live.stop()
 
 
+class NightReporter:
+    """A line for each target that a sweep is done with: a night of hundreds of studies stays readable."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def begin(self, agenda: Agenda) -> None:
+        """The work is known."""
+        for one in agenda.missing:
+            self._line(Text(f"missing: {one}", "yellow"))
+        self._line(Text(agenda_text(agenda)))
+
+    def tell(self, result: Result, number: int, count: int) -> None:
+        """A target is done."""
+        self._line(Text.assemble((f"{f'[{number}/{count}]':>9} ", "dim"), night_result_line(result)))
+
+    def end(self, night: Night) -> None:
+        """All are."""
+        for result in (one for one in night.results if one.deed is Deed.OUT_OF_BUDGET):
+            self._line(night_result_line(result))
+        counts = Counter(result.deed for result in night.results)
+        told = ", ".join(f"{counts[deed]} {deed.value}" for deed in Deed if counts[deed])
+        gpu_min = sum(result.gpu_s for result in night.results) / 60
+        self._line(Text(f"{told or 'no targets'}; {gpu_min:.1f} GPU minutes."))
+
+    def _line(self, text: Text) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+
 @contextlib.contextmanager
 def json_only() -> Iterator[None]:
     """Let nothing but our JSON reach standard output: what a workload or its processes print goes to standard error."""
@@ -186,6 +227,11 @@ def reporter(*, as_json: bool) -> Reporter:
 def stdout() -> Console:
     """Where tables go; as wide as they need where it is not a terminal."""
     return Console(width=None if sys.stdout and sys.stdout.isatty() else 200)
+
+
+def stderr() -> Console:
+    """Where what is told goes while standard output is for machines."""
+    return Console(stderr=True, width=None if sys.stderr and sys.stderr.isatty() else 200)
 
 
 def print_answer(data: object, view: RenderableType, *, as_json: bool) -> None:

@@ -71,6 +71,7 @@ class Study:
 
     also: configurations that are tried first, right after the default; those that are not valid here are left out.
     known: what it begins from, in place of what the registry knows.
+    anew: a verdict on record is not enough, its finalists are measured again.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class Study:
         *,
         also: Iterable[Config] = (),
         known: WarmStart | None = None,
+        anew: bool = False,
     ) -> None:
+        self._anew = anew
         self._plan, self._executor, self._registry = plan, MeteredExecutor(executor), registry
         self._snapshots, self._watch = snapshots, watch
         self._valid = plan.workload.space.bind(plan.problem, plan.device)
@@ -277,7 +280,7 @@ class Study:
 
     def _select(self, study: StudyRecord) -> Verdict | None:
         """Who wins; None where the rounds that say so could not be had."""
-        if study.verdict and study.verdict.trials == len(self._trials):
+        if not self._anew and study.verdict and study.verdict.trials == len(self._trials):
             return study.verdict  # nothing was measured since
         incumbent = self._incumbent.config if self._incumbent and self._incumbent.config in self._valid else None
         final = Final(

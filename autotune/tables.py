@@ -22,6 +22,9 @@ from autotune.roofline import peak_shares
 from autotune.space.rejection import Rejection
 from autotune.space.valid_set import ValidSet
 from autotune.study import StudyResult
+from autotune.sweep.agenda import Agenda
+from autotune.sweep.due import DueKind
+from autotune.sweep.night import Deed, Result
 from autotune.tuned_config import TunedConfig
 from autotune.values import Config
 from autotune.verdict import VerdictKind
@@ -315,6 +318,49 @@ def outcome_view(plan: Plan, config: Config, outcome: Outcome) -> Group:
         [Text(", ".join(f"{100 * share:.1f} % of peak {name}" for name, share in shares.items()))] if shares else []
     )
     return Group(title, table, *of_peak, Text(phases, "dim"))
+
+
+def agenda_view(agenda: Agenda) -> Group:
+    """What a night has to do, in its order: why, what it costs, and whether the budget reaches it."""
+    table = _table("target", "due", "why", "GPU min", "budget")
+    for item in agenda.items:
+        fresh = item.due.kind is DueKind.FRESH
+        verdict = "" if fresh else "yes" if item.affordable else "not tonight"
+        table.add_row(
+            item.due.target.text,
+            item.due.kind.value,
+            "; ".join(item.due.reasons),
+            "" if fresh else f"{item.cost_s / 60:.1f}",
+            verdict,
+        )
+    return Group(table, *(Text(f"missing: {one}", "yellow") for one in agenda.missing), Text(agenda_text(agenda)))
+
+
+def agenda_text(agenda: Agenda) -> str:
+    """`3 of 5 targets are due; about 12.5 GPU minutes`."""
+    due = [item for item in agenda.items if item.due.kind is not DueKind.FRESH]
+    tonight = [item for item in due if item.affordable]
+    known = len(agenda.items) + len(agenda.done)
+    text = f"{len(due)} of {known} target{'s' * (known != 1)} {'is' if len(due) == 1 else 'are'} due"
+    if len(tonight) < len(due):
+        text += f", {len(tonight)} of them within the budget"
+    if agenda.done:
+        text += (
+            f"; {len(agenda.done)} {'was' if len(agenda.done) == 1 else 'were'} done before this night was interrupted"
+        )
+    minutes = sum(item.cost_s for item in tonight) / 60
+    return f"{text}; about {minutes:.1f} GPU minutes." if tonight else f"{text}; there is nothing to do."
+
+
+def night_result_line(result: Result) -> Text:
+    """One target's, on a line: what was done, and what came of it."""
+    colors = {Deed.FAILED: "bold red", Deed.OUT_OF_BUDGET: "yellow"}
+    why = result.message or "the order holds" * (result.deed is Deed.RECHECKED)
+    return Text.assemble(
+        (f"{result.deed.value:<14}", colors.get(result.deed, "")),
+        (result.due.target.text, "bold"),
+        f" ({'; '.join(result.due.reasons)}): {why}",
+    )
 
 
 def subject(plan: Plan) -> str:

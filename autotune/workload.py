@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -209,6 +209,17 @@ def find(workloads: Iterable[Workload], name: str) -> Workload:
     if name not in by_name:
         raise WorkloadError(f"there is no workload {name!r}; {did_you_mean(name, by_name)}")
     return by_name[name]
+
+
+def targets_of(one: Workload, here: Sequence[Device]) -> list[Device]:
+    """One device of each SKU that it can run on; the CPU only where it asks for that or nothing else is there."""
+    gpus = [d for d in here if d.kind == "gpu"]
+    if one.gpus == 0 or (one.gpus is None and not gpus):
+        suitable = [d for d in here if d.kind == "cpu"]
+    else:
+        skus = [d.sku for d in gpus]
+        suitable = [d for d in gpus if skus.count(d.sku) >= (one.gpus or 1)]
+    return list({d.sku: d for d in reversed(suitable)}.values())[::-1]
 
 
 def source_version(path: Path) -> str:

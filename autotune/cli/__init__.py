@@ -1,7 +1,7 @@
 """The command line: it reads what was typed, calls the core, and turns errors into exit codes; only it knows Typer.
 
-Exit codes: 0 done, 1 no trial succeeded, 2 something for the user to mend, 3 the night that is told holds a regression,
-130 interrupted (the same command goes on).
+Exit codes: 0 done, 1 no trial succeeded, 2 something for the user to mend, 3 a regression in the night, 130 interrupted
+(the same command goes on).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import autotune
-from autotune.cli import knowing, replaying, reporting, shipping, tuning
+from autotune.cli import knowing, replaying, reporting, shipping, sweeping, tuning
 from autotune.errors import AutotuneError, UserError
 from autotune.lookup import refresh
 from autotune.settings import Settings, override
@@ -53,6 +53,7 @@ def settings(
 
 for command in (tuning.study, tuning.check, tuning.trial, replaying.replay, knowing.show):
     app.command()(command)
+app.command()(sweeping.sweep)
 app.command("lookup")(knowing.lookup_)
 app.command()(knowing.devices)
 app.command()(reporting.report)

@@ -13,7 +13,7 @@ from autotune.plan import Plan
 from autotune.registry import Registry
 from autotune.settings import Settings
 from autotune.values import Config, Problem, Scalar
-from autotune.workload import Workload, find, load
+from autotune.workload import Workload, find, load, targets_of
 
 
 def workloads(file: Path, name: str | None, *, exactly_one: bool = False) -> list[Workload]:
@@ -61,17 +61,6 @@ def grouped(plans: Sequence[Plan]) -> list[list[Plan]]:
     for plan in plans:
         groups.setdefault((plan.workload.name, plan.device.sku), []).append(plan)
     return list(groups.values())
-
-
-def targets_of(one: Workload, here: Sequence[Device]) -> list[Device]:
-    """One device of each SKU that it can run on; the CPU only where it asks for that or nothing else is there."""
-    gpus = [d for d in here if d.kind == "gpu"]
-    if one.gpus == 0 or (one.gpus is None and not gpus):
-        suitable = [d for d in here if d.kind == "cpu"]
-    else:
-        skus = [d.sku for d in gpus]
-        suitable = [d for d in gpus if skus.count(d.sku) >= (one.gpus or 1)]
-    return list({d.sku: d for d in reversed(suitable)}.values())[::-1]
 
 
 def one_config(one: Workload, problem: Problem, target: Device, given: Config) -> Config:

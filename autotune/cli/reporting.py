@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Protocol, cast
+from typing import Annotated, Any, Protocol
 
 import typer
 
@@ -16,6 +16,7 @@ from autotune.morning.report import MorningReport, morning_report
 from autotune.morning.text import report_view
 from autotune.registry import Registry
 from autotune.report import print_answer
+from autotune.sweep.ledger import Ledger
 from autotune.sweep.night import Night
 
 REGRESSED = 3
@@ -31,6 +32,16 @@ class NightsOnRecord(Protocol):
         """The newest nights, at most so many, each as `Night.to_json` wrote it."""
 
 
+class _Complete:
+    """The nights of a registry that came to their end."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._ledger = Ledger(registry, registry, lambda generation: None)
+
+    def nights(self, limit: int) -> list[Mapping[str, Any]]:
+        return [night.to_json() for night in self._ledger.history(limit)]
+
+
 def report(
     context: typer.Context,
     night: Annotated[str, typer.Argument(metavar="[NIGHT]", help="When it began, or the first part of that.")] = "",
@@ -39,7 +50,7 @@ def report(
 ) -> None:
     """Tell what a night of tuning meant: the last on record, or NIGHT. Exit code 3 where something regressed."""
     with Registry.open(context.obj.database) as registry:
-        found = report_of(cast("NightsOnRecord", registry), night)
+        found = report_of(_Complete(registry), night)
     if html is not None:
         html.write_text(page(found), encoding="utf-8")
     print_answer(found.to_json(), report_view(found), as_json=as_json)

@@ -19,7 +19,6 @@ from autotune.cli.choosing import (
     open_registry,
     problems_of,
     studies_of,
-    targets_of,
     workloads,
 )
 from autotune.cli.options import (
@@ -44,6 +43,7 @@ from autotune.settings import Settings
 from autotune.study import Study, StudyResult
 from autotune.trial import Effort
 from autotune.values import Config
+from autotune.workload import targets_of
 
 QUICK_TRIALS, FULL_TRIALS = 16, 100
 INTERRUPTED = 130

@@ -40,6 +40,11 @@ class Evidence:
         """How many there are."""
         return len(self._rounds)
 
+    @property
+    def readings(self) -> Sequence[Readings]:
+        """Round by round."""
+        return tuple(self._rounds)
+
     def pairs(self, config: Config) -> int:
         """Readings of the configuration in all rounds."""
         return sum(len(self._samples(one, config)) for one in self._rounds)

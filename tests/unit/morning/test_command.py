@@ -17,7 +17,10 @@ def run(capsys, monkeypatch, tmp_path):
     documents = [one.to_json() for one in (tonight, *reversed(before))]
 
     def run(*words, nights=documents):
-        monkeypatch.setattr(Registry, "nights", lambda self, limit: nights[:limit], raising=False)
+        with Registry.open(f"sqlite:///{tmp_path}/autotune.db") as registry:
+            for one in reversed(nights):
+                times = {"started_at": one["started_at"], "ended_at": one["ended_at"]}
+                registry.record_night(**times, state="complete", document=one)
         monkeypatch.setattr(sys, "argv", ["autotune", "--home", str(tmp_path), "report", *map(str, words)])
         try:
             with pytest.raises(SystemExit) as exit_:
