@@ -43,7 +43,8 @@ BORDERS = {
     "click": {"autotune/cli/"},
     "rich": {"autotune/report.py", "autotune/tables.py"},
     "pytest": {"autotune/testing.py"},
-    "torch": {"autotune/bench/", "autotune/ahead/"},
+    "ray": {"executors/ray_cluster.py"},
+    "torch": {"autotune/bench/", "autotune/ahead/", "executors/canary_workload.py"},
     "triton": {"autotune/ahead/triton_compiler.py"},
     "numpy": set(),
 }
