@@ -47,8 +47,8 @@ START_S = 90.0
 """For a node's process to start, import autotune and find its devices."""
 SILENCE_S = 20.0
 """A node that leaves a question unanswered for so long is given up: it answers while trials run."""
-BACKOFF_S = 2.0
-"""Before a node's process is started anew; doubled with each start that came to nothing."""
+BACKOFF_S = 1.0
+"""Before a node's process is started anew; doubled with each failure that follows another one closely."""
 MOST_BACKOFF_S = 60.0
 CLOSE_S = 3.0
 """For the nodes to end their workers and remove what was shipped, before they are killed."""
@@ -182,6 +182,7 @@ class RayExecutor:
             _declare_lost(job, "the executor was closed while it ran.")
         if self._connected_here:
             self._ray.shutdown()
+            _let_logs_through(True)
 
     def __enter__(self) -> Self:
         return self
@@ -329,9 +330,10 @@ class RayExecutor:
             _declare_lost(job, f"it was begun {MOST_ATTEMPTS} times, and each time its node was lost: {reason}.")
 
     def _set_back(self, key: str) -> None:
-        failures = self._past[key].failures + 1 if key in self._past else 1
+        now_s, past = time.monotonic(), self._past.get(key)
+        failures = past.failures + 1 if past and now_s < past.again_s + MOST_BACKOFF_S else 1
         wait_s = min(BACKOFF_S * 2 ** (failures - 1), MOST_BACKOFF_S)
-        self._past[key] = _Past(failures, time.monotonic() + wait_s)
+        self._past[key] = _Past(failures, now_s + wait_s)
 
     def _tell(self, kind: EventKind, node: str, message: str) -> None:
         at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -525,7 +527,15 @@ def _connected(address: str, *, show_output: bool) -> tuple[Any, bool]:
         reason = _why_not(result, said)
     if reason:
         raise UserError(_no_cluster(address, reason))
+    _let_logs_through(show_output)
     return ray, True
+
+
+def _let_logs_through(wanted: bool) -> None:
+    """Ray prints a page of a dead node's log to standard output; what there is to say of it is among the events."""
+    worker: Any = import_module("ray._private.worker")
+    if hasattr(worker, "_worker_logs_enabled"):
+        worker._worker_logs_enabled = wanted
 
 
 def _why_not(result: Future[None], said: Callable[[], str]) -> str:
