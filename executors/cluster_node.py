@@ -26,6 +26,8 @@ from .shipment import Warehouse
 
 GRACE_S = 60.0
 """For a trial that should have ended by its own limits, before this host's process itself is held to be broken."""
+ABANDONED_S = 120.0
+"""Without a question from the coordinator, which asks every second: it is gone, and so is who would have told us."""
 SET_BY_RAY = "OMP_NUM_THREADS"
 """To 1 in every process that asks for no cores, which would slow down a workload that computes on the CPU."""
 
@@ -65,10 +67,12 @@ class ClusterNode:
         except UserError as error:
             return {"refused": str(error)}
         self._warehouse = Warehouse()
+        self._watching = asyncio.create_task(self._end_if_abandoned(asked.get("abandoned_s", ABANDONED_S)))
         return {**self._present(), "no_gpu": why_no_gpu(), "pid": os.getpid()}
 
     async def state(self) -> Answer:
         """What can be used now, what happened, and whether a trial has outlived all that should have ended it."""
+        self._heard_s = time.monotonic()
         return {**self._present(), "overdue": self._overdue()}
 
     async def expect(self, source: Mapping[str, Any]) -> None:
@@ -111,6 +115,13 @@ class ClusterNode:
             self._executor.close()
         if self._warehouse:
             self._warehouse.close()
+
+    async def _end_if_abandoned(self, after_s: float) -> None:
+        self._heard_s = time.monotonic()
+        while time.monotonic() - self._heard_s < after_s:
+            await asyncio.sleep(after_s / 10)
+        await self.close()
+        os._exit(1)
 
     async def _aside(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._submitting, call)

@@ -1,5 +1,7 @@
 """Which job goes to which node: room, turns, what a lost node costs, and how long a job waits for one."""
 
+import subprocess
+import sys
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +148,34 @@ def test_nothing_is_unpacked_outside_of_the_folder(name):
     with pytest.raises(ValueError, match="outside"):
         warehouse.store("key", "tuned.py", {name: ""})
     warehouse.close()
+
+
+ABANDONED = """
+import asyncio
+import autotune
+from autotune.executors.cluster_node import ClusterNode
+
+async def main():
+    asked = dict.fromkeys(("canary", "compile_workers", "show_output", "shared"))
+    answer = await node.begin({**asked, "version": autotune.__version__, "device": "cpu", "abandoned_s": 1.0})
+    print(len(answer["devices"]), flush=True)
+    for _ in range(8):
+        await asyncio.sleep(0.2)
+        await node.state()
+    print("asked", flush=True)
+    await asyncio.sleep(60)
+
+node = ClusterNode()
+asyncio.run(main())
+"""
+
+
+def test_a_node_that_nobody_asks_any_more_ends_by_itself():
+    done = subprocess.run(
+        [sys.executable, "-c", ABANDONED], cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.split() == ["1", "asked"]
 
 
 def test_what_ray_says_of_another_version_is_kept_in_one_sentence():
