@@ -22,6 +22,7 @@ ENTRY_POINT_GROUP = "autotune.executors"
 BUILT_IN = {
     "inline": "autotune.executors.inline:InlineExecutor",
     "local": "autotune.executors.local:LocalExecutor",
+    "ray": "autotune.executors.ray_cluster:RayExecutor",
     "replay": "autotune.executors.replay:ReplayExecutor",
 }
 

@@ -1,1 +1,1 @@
-"""Ways to run a trial: `inline` in this process, `local` in one process per device, `replay` from a recording."""
+"""Ways to run a trial: `inline` in this process, `local` in one process per device, `ray`, `replay`."""

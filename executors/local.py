@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -14,13 +16,15 @@ from typing import Any, Self
 
 from autotune.device import Device, cpu, devices, select
 from autotune.errors import DeviceError, ExecutorError, UserError, did_you_mean
+from autotune.event import Event, EventKind
 from autotune.executor import ExecutorOptions
-from autotune.measurement import Outcome
+from autotune.measurement import Failure, Outcome
 from autotune.round import Round
 from autotune.trial import Trial
 from autotune.workload import source_version
 
 from .admission import Admission
+from .canary import Suspicion, canary_trial
 from .pipeline import Pipeline
 from .supervisor import Environment, Supervisor
 
@@ -34,6 +38,7 @@ class Task:
 
     run: Callable[[Supervisor], Any]
     future: Future[Any]
+    trials: tuple[Trial, ...] = ()
 
 
 class LocalExecutor:
@@ -41,7 +46,8 @@ class LocalExecutor:
 
     memory_limit_bytes: of host memory for one trial; by default nine tenths of what it could have. compile_workers:
     processes that compile ahead of a device; by default the cores that the devices' own processes leave, and none for
-    the CPU, where compilers would disturb what is measured.
+    the CPU, where compilers would disturb what is measured. canary: a file such as `canary_workload.py`, run on a
+    device under suspicion, which is used no more where it fails; without one no device is suspected.
     """
 
     def __init__(
@@ -50,12 +56,16 @@ class LocalExecutor:
         *,
         memory_limit_bytes: int | None = None,
         compile_workers: int | None = None,
+        canary: Path | None = None,
     ) -> None:
         options = options or ExecutorOptions()
         _check_options(options)
         self._devices = tuple(select(devices(), options.device))
         self._admission = Admission(self._devices, shared=options.shared)
         self._stopping = threading.Event()
+        self._canary = canary
+        self._events: list[Event] = []
+        self._supervisors: list[Supervisor] = []
         self._changing = threading.Lock()
         self._queues: dict[str, SimpleQueue[Task | None]] = {device.sku: SimpleQueue() for device in self._devices}
         self._serving = Counter(device.sku for device in self._devices)
@@ -68,8 +78,18 @@ class LocalExecutor:
         self._threads = [self._start(device, options.show_output, memory_limit_bytes) for device in self._devices]
 
     def devices(self) -> Sequence[Device]:
-        """Those that were selected."""
+        """Those that were selected, without those in quarantine."""
         return self._devices
+
+    @property
+    def events(self) -> list[Event]:
+        """What became of workers and devices; told only with a canary."""
+        return list(self._events)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a trial of ours waits for its device because another study measures on it."""
+        return any(supervisor.waits for supervisor in self._supervisors)
 
     def expect(self, path: Path) -> None:
         """Start the processes that load such a file while the caller loads it, too: on the GPUs where there are any.
@@ -92,7 +112,7 @@ class LocalExecutor:
         """The number of devices of that SKU; with compilers ahead of them, one more and what these can hold."""
         count = sum(device.sku == sku for device in self._devices)
         pipeline = self._pipelines.get(sku)
-        return count + max(1, pipeline.ahead) if pipeline else count
+        return count + max(1, pipeline.ahead) if count and pipeline else count
 
     def submit(self, trial: Trial) -> Future[Outcome]:
         """Queue the trial for the next free device of its SKU, once it is compiled where that can be done ahead."""
@@ -111,7 +131,7 @@ class LocalExecutor:
         self._check(round.trials[0])
         self._admission.round(round.trials[0].sku)
         future: Future[tuple[Outcome, ...]] = Future()
-        self._queue(round.trials[0].sku, Task(lambda supervisor: supervisor.run_round(round), future))
+        self._queue(round.trials[0].sku, Task(lambda supervisor: supervisor.run_round(round), future, round.trials))
         return future
 
     def close(self) -> None:
@@ -149,7 +169,7 @@ class LocalExecutor:
             raise ExecutorError("the executor is closed; make a new one.")
 
     def _queue_trial(self, trial: Trial, future: Future[Outcome]) -> None:
-        self._queue(trial.sku, Task(lambda supervisor: supervisor.run(trial), future))
+        self._queue(trial.sku, Task(lambda supervisor: supervisor.run(trial), future, (trial,)))
 
     def _expect(self, sku: str, path: Path, version: str, environment: Environment) -> None:
         """Have every device's process start, and load the file, while something else is done."""
@@ -179,6 +199,7 @@ class LocalExecutor:
     def _start(self, device: Device, show_output: bool, memory_limit_bytes: int | None) -> threading.Thread:
         """One thread per device; a daemon, so that a forgotten `close` does not keep the interpreter from ending."""
         supervisor = Supervisor(device, self._stopping, show_output=show_output, memory_limit_bytes=memory_limit_bytes)
+        self._supervisors.append(supervisor)
         name = f"autotune-{device.kind}:{device.index}"
         thread = threading.Thread(target=self._serve, args=(device, supervisor), name=name, daemon=True)
         thread.start()
@@ -186,25 +207,62 @@ class LocalExecutor:
 
     def _serve(self, device: Device, supervisor: Supervisor) -> None:
         """The life of one device's thread."""
-        queue = self._queues[device.sku]
+        queue, suspicion = self._queues[device.sku], Suspicion()
         try:
             while (task := queue.get()) is not None:
                 if not task.future.set_running_or_notify_cancel():
                     continue
                 try:
-                    task.future.set_result(task.run(supervisor))
+                    result = task.run(supervisor)
+                    task.future.set_result(result)
+                    if self._canary and task.trials:
+                        self._look_after(device, supervisor, suspicion, task, result)
                 except ExecutorError as broken:
-                    task.future.set_exception(broken)
-                    self._retire(device.sku, broken)
+                    if not task.future.done():
+                        task.future.set_exception(broken)
+                    self._retire(device, broken)
                     return
                 except BaseException as error:
                     task.future.set_exception(error)
         finally:
             supervisor.close()
 
-    def _retire(self, sku: str, broken: ExecutorError) -> None:
+    def _look_after(
+        self, device: Device, supervisor: Supervisor, suspicion: Suspicion, task: Task, result: Any
+    ) -> None:
+        """After a worker was ended, ask the device itself; raises ExecutorError where it fails its canary."""
+        outcomes = result if isinstance(result, tuple) else (result,)
+        suspect = suspicion.note(task.trials, outcomes, replaced=supervisor.replaced)
+        if self._stopping.is_set() or self._canary is None:
+            return
+        if supervisor.replaced:
+            reasons = (one.message for one in outcomes if isinstance(one, Failure))
+            reason = next(reasons, "a trial left it in a state that cannot be mended")
+            self._tell(EventKind.REPLACED, device, f"a worker was ended: {reason}")
+        if suspect and (objection := self._objection(device, supervisor, self._canary)):
+            place = f"{device.kind}:{device.index} ({device.sku}, {device.uuid})"
+            message = f"{place} is used no more: its canary failed: {objection}"
+            self._tell(EventKind.QUARANTINED, device, message)
+            raise ExecutorError(message)
+
+    def _objection(self, device: Device, supervisor: Supervisor, canary: Path) -> str:
+        """What the canary says against the device, in a fresh process; empty where it is well, or cannot be asked."""
+        supervisor.close()
+        try:
+            outcome = supervisor.run(canary_trial(canary, device))
+        except UserError:
+            return ""
+        return outcome.message if isinstance(outcome, Failure) and not self._stopping.is_set() else ""
+
+    def _tell(self, kind: EventKind, device: Device, message: str) -> None:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._events.append(Event(kind=kind, at=at, node=os.uname().nodename, device=device.uuid, message=message))
+
+    def _retire(self, device: Device, broken: ExecutorError) -> None:
         """Take a device out of service; with the last of its SKU, fail what is queued for it."""
+        sku = device.sku
         with self._changing:
+            self._devices = tuple(one for one in self._devices if one != device)
             self._serving[sku] -= 1
             if self._serving[sku]:
                 return

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autotune.bench.phases import WAIT
 from autotune.device import Device
 from autotune.errors import DeviceError, ExecutorError, WorkloadChanged
 from autotune.measurement import Failure, FailureKind, Outcome, outcome_from_json
@@ -44,6 +45,15 @@ class Supervisor:
         self._serves: Serves | None = None
         self._spare: tuple[Serves, WorkerProcess] | None = None
         self._faulty = False
+        self._course: Course | None = None
+        self.replaced = False
+        """Whether the worker was ended by what was run last."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether what it runs waits for the device, on which another study measures."""
+        course = self._course
+        return course is not None and course.phase == WAIT
 
     def run(self, trial: Trial) -> Outcome:
         """Raises WorkloadChanged where the file is another version now, ExecutorError where no worker can run."""
@@ -73,9 +83,13 @@ class Supervisor:
 
     def _run(self, trials: Sequence[Trial], request: Mapping[str, Any]) -> tuple[Outcome, ...]:
         outcomes = None
-        while outcomes is None:  # a fresh worker always gives them
-            worker, fresh = self._worker_for(*_needs(trials[0]))
-            outcomes = self._supervise(worker, Course(trials), request, fresh=fresh)
+        try:
+            while outcomes is None:  # a fresh worker always gives them
+                worker, fresh = self._worker_for(*_needs(trials[0]))
+                self._course = Course(trials)
+                outcomes = self._supervise(worker, self._course, request, fresh=fresh)
+        finally:
+            self.replaced, self._course = self._worker is None, None
         with contextlib.suppress(ExecutorError):  # the next trial will say so
             self._make_ready(trials[0])
         return outcomes

@@ -26,6 +26,15 @@ def workloads(file: Path, name: str | None, *, exactly_one: bool = False) -> lis
     return declared
 
 
+def executor_of(file: Path, executor: str | None, address: str | None, default: str) -> str:
+    """The executor's name with its argument. Raises UserError where two are named."""
+    if address is not None:
+        if executor not in (None, "ray"):
+            raise UserError(f"--address is a Ray cluster's, and --executor is {executor!r}; leave one of the two out.")
+        return f"ray:{address}"
+    return executor or (f"replay:{file}" if is_recording(file) else default)
+
+
 def is_recording(file: Path) -> bool:
     """Whether its name is that of a recording."""
     return ".json" in file.suffixes

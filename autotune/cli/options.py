@@ -11,7 +11,12 @@ File = Annotated[Path, typer.Argument(help="A Python file that declares workload
 Name = Annotated[str | None, typer.Option("--workload", "-w", help="Only the workload of this name.")]
 Problems = Annotated[list[str] | None, typer.Option("--problem", "-p", help="Only problems with k=v,…; repeatable.")]
 OneProblem = Annotated[str | None, typer.Option("--problem", "-p", help="The problem with k=v,…; default: the first.")]
-ExecutorName = Annotated[str | None, typer.Option("--executor", "-x", help="inline, local, replay:FILE, or a plug-in.")]
+ExecutorName = Annotated[
+    str | None, typer.Option("--executor", "-x", help="inline, local, ray, replay:FILE, or a plug-in.")
+]
+Address = Annotated[
+    str | None, typer.Option("--address", help="Of a Ray cluster to run on: auto, HOST:PORT or ray://HOST:PORT.")
+]
 DeviceName = Annotated[str | None, typer.Option("--device", "-d", help="Only cpu, gpu, gpu:1 or a SKU.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 PostMortem = Annotated[bool, typer.Option("--pdb", help="Debug where a trial raises; needs --executor inline.")]

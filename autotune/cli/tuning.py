@@ -12,8 +12,8 @@ import typer
 
 from autotune import device, report, tables
 from autotune.cli.choosing import (
+    executor_of,
     grouped,
-    is_recording,
     is_replay,
     one_config,
     open_registry,
@@ -22,6 +22,7 @@ from autotune.cli.choosing import (
     workloads,
 )
 from autotune.cli.options import (
+    Address,
     AsJson,
     DeviceName,
     ExecutorName,
@@ -59,6 +60,7 @@ def study(
     seconds: Annotated[float | None, typer.Option(min=0, help="Seconds per study, earlier runs included.")] = None,
     plateau: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials without 1 % gain.")] = None,
     executor: ExecutorName = None,
+    address: Address = None,
     device_name: DeviceName = None,
     sampler: Annotated[str, typer.Option(help="auto, tpe, random, gp, nsga2, qmc.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of the search and of the inputs.")] = 0,
@@ -81,7 +83,7 @@ def study(
     effort = Effort.QUICK if quick else Effort.FULL
     budget = Budget(trials=_default_trials(trials, seconds, quick), seconds=seconds, plateau=plateau)
     options = ExecutorOptions(device=device_name, post_mortem=post_mortem, show_output=show_output, shared=shared)
-    kind = executor or (f"replay:{file}" if is_recording(file) else chosen.executor)
+    kind = executor_of(file, executor, address, chosen.executor)
     snapshots = None if is_replay(kind) else chosen.snapshots
     with (
         report.reporter(as_json=as_json) as reporter,
@@ -122,6 +124,7 @@ def trial(
     name: Name = None,
     problem: OneProblem = None,
     executor: ExecutorName = None,
+    address: Address = None,
     device_name: DeviceName = None,
     seed: Annotated[int, typer.Option(help="Of the inputs.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="A short measurement.")] = False,
@@ -131,7 +134,7 @@ def trial(
     as_json: AsJson = False,
 ) -> None:
     """Run exactly one trial and print its outcome; nothing is recorded."""
-    kind = executor or (f"replay:{file}" if is_recording(file) else context.obj.executor)
+    kind = executor_of(file, executor, address, context.obj.executor)
     options = ExecutorOptions(device=device_name, post_mortem=post_mortem, show_output=show_output, shared=shared)
     with report.json_only() if as_json else contextlib.nullcontext(), load_executor(kind, options) as runner:
         runner.expect(file)

@@ -56,7 +56,8 @@ BORDERS = {
         "autotune/morning/text.py",
     },
     "pytest": {"autotune/testing.py"},
-    "torch": {"autotune/bench/", "autotune/ahead/"},
+    "ray": {"executors/ray_cluster.py"},
+    "torch": {"autotune/bench/", "autotune/ahead/", "executors/canary_workload.py"},
     "triton": {"autotune/ahead/triton_compiler.py"},
     "numpy": {"autotune/scoring/", "autotune/search/"},
 }

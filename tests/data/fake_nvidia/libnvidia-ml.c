@@ -71,6 +71,12 @@ static struct device lost[] = {
     {H200, .uuid = "GPU-99999999-0000-0000-0000-000000000000", .lost = 1},
     {H200, .uuid = "GPU-88888888-0000-0000-0000-000000000001"},
     {0}};
+static struct device two_h200s[] = {
+    {H200, .uuid = "GPU-10000000-0000-0000-0000-000000000001"},
+    {H200, .uuid = "GPU-10000000-0000-0000-0000-000000000002"},
+    {0}};
+static struct device one_h200[] = {{H200, .uuid = "GPU-20000000-0000-0000-0000-000000000001"}, {0}};
+static struct device one_a100[] = {{A100, .uuid = "GPU-30000000-0000-0000-0000-000000000001"}, {0}};
 static struct device none[] = {{0}};
 
 static int is(const char *host) {
@@ -80,7 +86,8 @@ static int is(const char *host) {
 
 static struct device *host(void) {
     slices[0].parent = slices[1].parent = &a100s[1];
-    return is("h200") ? h200s : is("mig") ? a100s : is("mixed") ? mixed : is("lost") ? lost : none;
+    return is("h200") ? h200s : is("mig") ? a100s : is("mixed") ? mixed : is("lost") ? lost
+        : is("two_h200s") ? two_h200s : is("one_h200") ? one_h200 : is("one_a100") ? one_a100 : none;
 }
 
 static nvmlReturn_t text(const char *value, char *out, unsigned int size) {

@@ -1,0 +1,3 @@
+"""What clustered.py imports from beside it."""
+
+NUMBER = 42
