@@ -106,9 +106,13 @@ def test_siblings_are_recordings_of_the_same_kernel():
     assert siblings_of(paths[0], paths) == (paths[1],)
 
 
-def test_a_prior_is_refused_while_no_search_takes_one():
-    with pytest.raises(UserError, match="not available yet; leave out --warm-start"):
-        prior_of(Stage.load(PATH), (), shuffled=False)
+def test_a_prior_holds_what_siblings_recorded_and_shuffled_the_same_values_elsewhere():
+    outcomes = Stage.load(PATH).outcomes
+    (told,) = prior_of([PATH], shuffled=False, seed=1).sources.values()
+    (shuffled,) = prior_of([PATH], shuffled=True, seed=1).sources.values()
+    assert told == outcomes
+    assert shuffled != outcomes
+    assert sorted(map(str, shuffled.values())) == sorted(map(str, outcomes.values()))
 
 
 def test_peers_take_no_noise(monkeypatch):

@@ -249,6 +249,7 @@ def test_two_users_lock_one_device_whoever_made_the_files(start, monkeypatch, no
             assert as_another_user(use) == "nothing was raised"
         own = start(HOLD)
         assert own.says() == "holds"
+        holder = occupant(own.pid).text  # now: it ends once it has let go
 
         def wait():
             def told(who):
@@ -258,7 +259,7 @@ def test_two_users_lock_one_device_whoever_made_the_files(start, monkeypatch, no
             with exclusive(cpu_device(), told):
                 pass
 
-        assert as_another_user(wait) == f"RuntimeError: {occupant(own.pid).text}"
+        assert as_another_user(wait) == f"RuntimeError: {holder}"
         assert own.says() == "let go"
         assert as_another_user(use) == "nothing was raised"
         assert {path.stat().st_uid for path in folder.iterdir()} == {NOBODY if nobody_first else 0}
