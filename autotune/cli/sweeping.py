@@ -129,7 +129,9 @@ def _ledger(registry: Registry, chosen: Settings) -> Ledger:
 def _write(folder: Path, night: Night) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     name = night.started_at.replace(":", "-")
-    (folder / f"{name}.json").write_text(json.dumps(night.to_json(), indent=1), encoding="utf-8")
+    earlier = len(list(folder.glob(f"{name}*.json")))  # of the same second
+    suffix = f"-{earlier + 1}" if earlier else ""
+    (folder / f"{name}{suffix}.json").write_text(json.dumps(night.to_json(), indent=1), encoding="utf-8")
 
 
 def _exit_code(discovery: Discovery, night: Night, history: Sequence[Night]) -> int:
